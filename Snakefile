@@ -1,0 +1,46 @@
+"""Tells: uncertainty, traits and safety of language models. The whole workflow on one screen."""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/models.smk"
+include: "rules/sampling.smk"
+include: "rules/uncertainty.smk"
+
+
+wildcard_constraints:
+    experiment=one_of(EXPERIMENTS),
+    study=one_of(STUDIES),
+    collection=one_of(COLLECTIONS),
+    model=one_of(MODELS),
+    shard=r"\d{4}",
+
+
+localrules:
+    all,
+    uncertainty,
+    fetch_model,
+    prompts,
+
+
+rule all:
+    """Everything of every experiment the site names."""
+    default_target: True
+    input:
+        study_results(),
+
+
+rule uncertainty:
+    """The uncertainty study of every experiment."""
+    input:
+        study_results("uncertainty"),
+
+
+onstart:
+    preflight()

@@ -1,0 +1,139 @@
+"""Definitions and input functions that all rules share.
+
+Reads   config/config.yaml, config/models.yaml, experiments/*.yaml
+Gives   SITE, MODELS, EXPERIMENTS and the functions that turn wildcards into files and parameters
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from tells.config import ConfigError, load_models, load_workflow, settings
+from tells.doctor import examine, format_findings
+from tells.jobs import announce_head
+from tells.stages import stage_version
+from tells.tables import read_metadata
+from tells.uncertainty.questions import load_question_set
+
+ROOT = Path(workflow.basedir)
+
+try:
+    SITE, EXPERIMENTS = load_workflow(Path.cwd(), config)
+    MODELS = load_models(Path.cwd() / SITE.models)
+except ConfigError as error:
+    sys.exit(str(error))
+
+STUDIES = ["uncertainty"]
+COLLECTIONS = sorted({name for experiment in EXPERIMENTS.values() for name in experiment.collections()})
+ENVIRONMENT = f"../envs/{SITE.environment}.yaml"
+FOLDER = "experiments/{experiment}/{study}/{collection}"
+STUDY = "experiments/{experiment}/uncertainty"
+LOGS = "logs/{experiment}/{study}/{collection}"
+STUDY_LOGS = "logs/{experiment}/uncertainty"
+
+# Jobs end themselves when this process does, and only local rules reach the network.
+announce_head()
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def one_of(names):
+    """A wildcard constraint that allows exactly these names."""
+    return "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)) or "(?!)"
+
+
+def study_results(study=None):
+    """Results of one study, or of all, of every experiment that does it."""
+    return [
+        f"experiments/{name}/{each}/results.{ending}"
+        for name, experiment in EXPERIMENTS.items()
+        for each in experiment.studies()
+        if study in (None, each)
+        for ending in ("json", "parquet")
+    ]
+
+
+def preflight():
+    """Stop before the first job where something that an experiment needs is missing."""
+    findings = examine(Path.cwd(), EXPERIMENTS, SITE)
+    if findings:
+        print(format_findings(findings), file=sys.stderr)
+    if any(finding.severity == "error" for finding in findings):
+        sys.exit(1)
+
+
+def manifest_of(wildcards):
+    """Manifest of the experiment's model."""
+    return f"resources/models/{EXPERIMENTS[wildcards.experiment].model}/model.json"
+
+
+def collection_of(wildcards):
+    """Definition of a collection."""
+    return EXPERIMENTS[wildcards.experiment].uncertainty.collections[wildcards.collection]
+
+
+def question_files(wildcards):
+    """A collection's question set, and its data where they are files here."""
+    collection = collection_of(wildcards)
+    question_set = load_question_set(collection.questions)
+    data = collection.samples or collection.path or question_set.data_file
+    return [collection.questions, *([os.path.relpath(data)] if data else [])]
+
+
+def prompt_settings(wildcards):
+    return settings.prompt_settings(
+        EXPERIMENTS[wildcards.experiment], MODELS, wildcards.study, wildcards.collection
+    )
+
+
+def sample_settings(wildcards):
+    return settings.sample_settings(EXPERIMENTS[wildcards.experiment], MODELS, SITE, wildcards.study)
+
+
+def replay_settings(wildcards):
+    return settings.replay_settings(EXPERIMENTS[wildcards.experiment], SITE, wildcards.study)
+
+
+def setting(name):
+    """A function from wildcards to one of the settings that depend on the experiment alone."""
+    return lambda wildcards: getattr(settings, name)(EXPERIMENTS[wildcards.experiment])
+
+
+def shards_of(pattern):
+    """An input function: one file per shard, counted in the prompts table."""
+
+    def files(wildcards):
+        prompts = checkpoints.prompts.get(**dict(wildcards.items())).output.prompts
+        return expand(pattern, shard=[f"{shard:04d}" for shard in range(read_metadata(prompts)["shards"])], **wildcards)
+
+    return files
+
+
+def sampled_shards(wildcards):
+    """Sampled shards of a collection, or the user's own samples in their place."""
+    samples = getattr(collection_of(wildcards), "samples", None)
+    return [samples] if samples else shards_of(f"{FOLDER}/shards/samples-{{shard}}.parquet")(wildcards)
+
+
+def of_sampled(pattern):
+    """An input function: a file that exists only where we sampled; nothing for a user's own samples."""
+    return lambda wildcards: [] if collection_of(wildcards).samples else pattern.format(**wildcards)
+
+
+def in_study(name, sampled_only=False):
+    """An input function: one file of each collection of the uncertainty study."""
+
+    def files(wildcards):
+        collections = EXPERIMENTS[wildcards.experiment].uncertainty.collections
+        return [
+            f"experiments/{wildcards.experiment}/uncertainty/{collection}/{name}"
+            for collection, definition in collections.items()
+            if not (sampled_only and definition.samples)
+        ]
+
+    return files
+
+
+def growing(megabytes):
+    """Memory that grows with each attempt."""
+    return lambda wildcards, attempt: megabytes * attempt

@@ -1,0 +1,77 @@
+"""An experiment: one model, one seed, and the studies to do with them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from tells.config.base import Definition, Slug
+from tells.config.uncertainty import UncertaintyConfig
+
+
+class EngineConfig(Definition):
+    """How tokens are generated. Nothing here may change which tokens, but for floating-point noise."""
+
+    kind: Literal["auto", "hf", "vllm"] = Field(
+        "auto",
+        description="auto: vllm where it is installed with a fitting GPU, else hf; the choice is recorded",
+    )
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    batch_size: PositiveInt = Field(64, description="rows per batch of the hf engine")
+    top_logprobs: int = Field(
+        20, ge=0, le=20, description="most likely tokens stored per step; 0 stores none"
+    )
+    max_num_seqs: PositiveInt = Field(256, description="vllm: rows in flight")
+    gpu_memory_utilization: float | None = Field(
+        None, gt=0, le=1, description="vllm: share of the GPU; default from gpu_memory_gb, else 0.9"
+    )
+    enforce_eager: bool = Field(False, description="vllm: no CUDA graphs")
+    max_model_len: PositiveInt | None = Field(None, description="vllm: longest prompt plus answer, in tokens")
+    tensor_parallel_size: PositiveInt = Field(1, description="vllm: GPUs per model")
+
+
+class GenerationConfig(Definition):
+    """How one run is drawn."""
+
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0, description="0: no limit")
+    max_new_tokens: PositiveInt = 256
+    stop: tuple[str, ...] = Field((), description="strings that end a run; they are no part of its text")
+    thinking: bool = Field(True, description="chat templates with `enable_thinking`")
+
+
+class ReplayConfig(Definition):
+    """The teacher-forced pass over stored tokens."""
+
+    backend: Literal["hf", "nnsight"] = "hf"
+    batch_size: PositiveInt = Field(32, description="rows per batch")
+    layers: Literal["all"] | tuple[int, ...] = Field(
+        "all", description="block indices, from 0; negative from the end"
+    )
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+
+
+class Experiment(Definition):
+    """The whole definition of one run of the workflow, after `extends` and `models` are resolved."""
+
+    name: Slug
+    description: str = ""
+    model: Slug = Field(description="an entry of config/models.yaml")
+    seed: int = Field(0, ge=0)
+    gpu_memory_gb: float | None = Field(
+        None, gt=0, description="size of the GPU slice; the site's value if absent"
+    )
+    engine: EngineConfig = EngineConfig()
+    replay: ReplayConfig = ReplayConfig()
+    uncertainty: UncertaintyConfig | None = None
+
+    def studies(self) -> list[str]:
+        """Names of the studies this experiment does."""
+        return [study for study in ("uncertainty",) if getattr(self, study) is not None]
+
+    def collections(self) -> list[str]:
+        """Names of the collections of all studies."""
+        return [name for study in self.studies() for name in getattr(self, study).collections]

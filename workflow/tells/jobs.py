@@ -1,0 +1,146 @@
+"""What every job of the workflow does around its work: a log, a status file, a lock, and an eye on its head.
+
+A head that is killed leaves its jobs running; such an orphan could overwrite what a restarted run has finished. So a
+job holds a kernel lock per output while it lives, and ends itself when the head is gone. The status file carries what
+changes with the clock (seconds, tokens, host), which the outputs themselves must not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import resource
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tells.tables.files import write_json
+
+logger = logging.getLogger(__name__)
+HEAD_VARIABLE = "TELLS_HEAD"
+LOCKS = Path(".snakemake/tells-locks")
+_LOCK_PATIENCE_SECONDS = 120.0
+
+
+@dataclass
+class Report:
+    """What a job says about itself: figures by name (tokens, runs, batch size), written to its status file."""
+
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, **figures: Any) -> None:
+        """Add figures."""
+        self.figures.update(figures)
+
+
+@contextlib.contextmanager
+def job(log: str | Path, outputs: Iterable[str | Path]) -> Iterator[Report]:
+    """Run a job's work inside: `with job(log, outputs) as report:`.
+
+    Args:
+        log: the rule's log file; the status file stands beside it (`.status.json` for `.log`).
+        outputs: the files the job makes.
+
+    Raises:
+        SystemExit: the work failed; the traceback is in the log, one line on standard error.
+    """
+    log, outputs = Path(log), [Path(path) for path in outputs]
+    status = log.with_suffix(".status.json")
+    _log_to(log)
+    watch_head()
+    report, started = Report(), time.time()
+    facts = {"job": log.stem, "outputs": [str(path) for path in outputs], "host": socket.gethostname()}
+    facts |= {"pid": os.getpid(), "slurm_job": os.environ.get("SLURM_JOB_ID"), "started": _iso(started)}
+    try:
+        with contextlib.ExitStack() as stack:
+            for path in sorted(outputs):
+                stack.enter_context(output_lock(path))
+            write_json(status, {**facts, "state": "running"})
+            yield report
+        ended = {"seconds": round(time.time() - started, 3), "finished": _iso(time.time()), **_usage()}
+        write_json(status, {**facts, **ended, "state": "done", **report.figures})
+    except Exception as error:
+        logger.exception("failed")
+        line = str(error) or type(error).__name__
+        write_json(status, {**facts, "state": "failed", "finished": _iso(time.time()), "last_line": line})
+        print(f"{log.stem}: {line}\n(traceback in {log})", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+@contextlib.contextmanager
+def output_lock(output: Path, patience: float = _LOCK_PATIENCE_SECONDS) -> Iterator[None]:
+    """Hold the kernel's lock for an output; it goes when the process does, however that ends.
+
+    Raises:
+        TimeoutError: another process still writes this output.
+    """
+    LOCKS.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(str(output.absolute()).encode()).hexdigest()[:24]
+    with open(LOCKS / name, "a") as opened:
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{output}: another process has been writing it for {patience:.0f} s") from None
+                time.sleep(0.2)
+        yield
+
+
+def watch_head(interval: float = 0.5) -> None:
+    """End this process when the head that started it is gone (`TELLS_HEAD` holds its id and start time)."""
+    told = os.environ.get(HEAD_VARIABLE)
+    if not told:
+        return
+    pid, started = told.split(":")
+
+    def watch() -> None:
+        while process_start(int(pid)) == started:
+            time.sleep(interval)
+        os._exit(143)
+
+    threading.Thread(target=watch, name="watch-head", daemon=True).start()
+
+
+def announce_head() -> None:
+    """Called by the head: tell the jobs to come who started them."""
+    os.environ[HEAD_VARIABLE] = f"{os.getpid()}:{process_start(os.getpid())}"
+
+
+def process_start(pid: int) -> str | None:
+    """Start time of a process in the kernel's ticks, None when it is gone: a process id alone can come again."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] == "Z" else fields[19]
+
+
+def _log_to(log: Path) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(log, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    for noisy in ("httpx", "filelock", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _usage() -> dict[str, float]:
+    return {"max_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,217 @@
+"""The hf engine: a decode loop over transformers' forward pass.
+
+`generate` has no per-row seeds and keeps finished rows; this loop draws each row by its own seed, drops finished rows
+from the batch, prefills a shared prefix and shared prompts once, and is equal to greedy `generate` (tested).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers.decoders import DecodeStream
+
+from tells.config import GenerationConfig
+from tells.models.attention import SharedPrefix
+from tells.models.engines.base import Generation, Request, cut_at_stop
+from tells.models.forward import (
+    Prefilled,
+    common_prefix,
+    compute_prefix,
+    halve_on_memory_error,
+    logits_of,
+    prefill,
+    run_block,
+)
+from tells.models.loading import LoadedModel
+from tells.models.sampling import choose_tokens, uniforms
+from tells.progress import progress
+
+logger = logging.getLogger(__name__)
+_WORTH_DROPPING = 0.9
+
+
+class HfEngine:
+    """Generates on a model loaded by transformers.
+
+    Args:
+        loaded: the model and its tokenizer.
+        batch_size: rows per batch; halved when the GPU's memory does not suffice.
+    """
+
+    name = "hf"
+
+    def __init__(self, loaded: LoadedModel, *, batch_size: int = 64) -> None:
+        self.loaded, self.tokenizer, self.batch_size = loaded, loaded.tokenizer, batch_size
+
+    def facts(self) -> dict[str, Any]:
+        """Engine, dtype, device and the batch size that fitted."""
+        return {"engine": self.name, "batch_size": self.batch_size, **self.loaded.facts()}
+
+    @torch.inference_mode()
+    def generate(
+        self, requests: Sequence[Request], settings: GenerationConfig, *, top_logprobs: int = 0
+    ) -> list[Generation]:
+        """Generate every request; see `Engine.generate`."""
+        if not requests:
+            return []
+        shared = common_prefix([request.prompt_token_ids for request in requests])
+        prefix = compute_prefix(self.loaded.model, shared)
+        order = sorted(range(len(requests)), key=lambda index: (len(requests[index].prompt_token_ids), index))
+        order = _samples_together(order, requests)
+        results: dict[int, Generation] = {}
+        start = 0
+        with progress(len(requests), "sample", "runs") as advance:
+            while start < len(order):
+
+                def run(size: int, start: int = start) -> list[int]:
+                    batch = order[start : start + size]
+                    rows = [requests[index] for index in batch]
+                    decoded = _Batch(self.loaded, rows, settings, top_logprobs, prefix).decode()
+                    results.update(zip(batch, decoded, strict=True))
+                    return batch
+
+                batch, self.batch_size = halve_on_memory_error(run, self.batch_size)
+                start += len(batch)
+                advance(len(batch))
+        return [results[index] for index in range(len(requests))]
+
+
+def _samples_together(order: list[int], requests: Sequence[Request]) -> list[int]:
+    """Order by length, but with the runs of one prompt side by side, so that they share its prefill."""
+    first: dict[tuple[int, ...], int] = {}
+    for rank, index in enumerate(order):
+        first.setdefault(requests[index].prompt_token_ids, rank)
+    return sorted(order, key=lambda index: (first[requests[index].prompt_token_ids], index))
+
+
+class _Row:
+    """What has been generated of one run."""
+
+    def __init__(self, request: Request, settings: GenerationConfig) -> None:
+        self.stream = DecodeStream(skip_special_tokens=True)
+        self.stop = settings.stop
+        self.uniform = None if request.greedy else uniforms(request.seed, settings.max_new_tokens)
+        self.token_ids: list[int] = []
+        self.logprobs: list[float] = []
+        self.top: list[list[float]] = []
+        self.text = ""
+        self.cut: int | None = None
+
+    def add(self, token_id: int, logprob: float, top: list[float] | None, backend: Any, eos: frozenset[int]) -> bool:
+        """Append a token; True when the run is over by EOS or stop string."""
+        self.token_ids.append(token_id)
+        self.logprobs.append(logprob)
+        if top is not None:
+            self.top.append(top)
+        if token_id in eos:
+            return True
+        piece = self.stream.step(backend, token_id)
+        if not piece:
+            return False
+        before = len(self.text)
+        self.text += piece
+        if self.stop:
+            tail = max(0, before - max(map(len, self.stop)) + 1)
+            at = cut_at_stop(self.text[tail:], self.stop)
+            self.cut = None if at is None else tail + at
+        return self.cut is not None
+
+    def finished(self, stopped: bool, top_logprobs: int) -> Generation:
+        return Generation(
+            self.token_ids,
+            self.text[: self.cut],
+            "stop" if stopped else "length",
+            self.logprobs,
+            self.top if top_logprobs else None,
+        )
+
+
+class _Batch:
+    """One batch: prefill, then step by step until every row is finished."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        requests: Sequence[Request],
+        settings: GenerationConfig,
+        top_logprobs: int,
+        prefix: SharedPrefix | None,
+    ) -> None:
+        self.loaded, self.settings, self.top_logprobs = loaded, settings, top_logprobs
+        self.rows = [_Row(request, settings) for request in requests]
+        self.results: list[Generation | None] = [None] * len(requests)
+        self.alive = list(range(len(requests)))
+        self.greedy = torch.tensor([request.greedy for request in requests], device=loaded.model.device)
+        numbers = np.stack(
+            [np.zeros(settings.max_new_tokens, np.float32) if row.uniform is None else row.uniform for row in self.rows]
+        )
+        self.uniform = torch.from_numpy(numbers).to(loaded.model.device)
+        prompts = [request.prompt_token_ids for request in requests]
+        self.state: Prefilled = prefill(loaded.model, prompts, prefix)
+
+    def decode(self) -> list[Generation]:
+        tokens = self.state.last_prompt_token
+        for step in range(self.settings.max_new_tokens):
+            logits = self._logits(tokens)
+            tokens, logprobs, top = self._choose(logits, step)
+            keep = self._append(tokens.tolist(), logprobs.tolist(), top)
+            if not keep:
+                break
+            if len(keep) <= _WORTH_DROPPING * len(self.alive):
+                self._drop(keep)
+                tokens = tokens[torch.tensor(keep, device=tokens.device)]
+        for index in self.alive:
+            if self.results[index] is None:
+                self.results[index] = self.rows[index].finished(False, self.top_logprobs)
+        return [result for result in self.results if result is not None]
+
+    def _logits(self, tokens: torch.Tensor) -> torch.Tensor:
+        state = self.state
+        state.mask = torch.nn.functional.pad(state.mask, (0, 1), value=True)
+        visible = None if bool(state.mask.all()) else state.mask[:, None, None, :]
+        hidden = run_block(
+            self.loaded.model, tokens[:, None], state.positions[:, None], state.cache, state.prefix, visible
+        )
+        state.positions = state.positions + 1
+        return logits_of(self.loaded.model, hidden[:, -1])
+
+    def _choose(self, logits: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor, list[list[float]] | None]:
+        settings = self.settings
+        tokens = choose_tokens(
+            logits,
+            self.uniform[:, step],
+            self.greedy,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            top_k=settings.top_k,
+        )
+        normaliser = torch.logsumexp(logits, dim=-1, keepdim=True)
+        logprobs = (logits.gather(1, tokens[:, None]) - normaliser)[:, 0]
+        if not self.top_logprobs:
+            return tokens, logprobs, None
+        return tokens, logprobs, (logits.topk(self.top_logprobs, dim=-1).values - normaliser).tolist()
+
+    def _append(self, tokens: list[int], logprobs: list[float], top: list[list[float]] | None) -> list[int]:
+        """Give each row its token; returns the places in the batch of those that go on."""
+        backend, eos = self.loaded.tokenizer.backend_tokenizer, self.loaded.eos_token_ids
+        keep = []
+        for place, index in enumerate(self.alive):
+            if self.results[index] is not None:
+                continue
+            over = self.rows[index].add(tokens[place], logprobs[place], top[place] if top else None, backend, eos)
+            if over:
+                self.results[index] = self.rows[index].finished(True, self.top_logprobs)
+            else:
+                keep.append(place)
+        return keep
+
+    def _drop(self, keep: list[int]) -> None:
+        rows = torch.tensor(keep, device=self.greedy.device)
+        self.alive = [self.alive[place] for place in keep]
+        self.state.cache.select(rows)
+        self.state.mask, self.state.positions = self.state.mask[rows], self.state.positions[rows]
+        self.greedy, self.uniform = self.greedy[rows], self.uniform[rows]

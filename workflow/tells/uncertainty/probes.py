@@ -1,0 +1,334 @@
+"""Training of the uncertainty probes: for each target a search, one fit, a calibration.
+
+From a table of runs and their hidden states this makes the probes of `accuracy`, `semantic_entropy` (above the
+threshold) and `semantic_entropy_raw` (a ridge), and what they must be held against: the best probe at the end of the
+prompt alone, a probe of shuffled labels put through the whole procedure, and a one-feature logistic regression on
+token entropy. With two or more in-distribution data sets it also trains one probe on each, for the transfer matrix.
+Test rows influence nothing here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from tells.stats import group_weights
+from tells.uncertainty.probe_files import Probe, ProbeSet, StatesSource
+from tells.uncertainty.probe_search import (
+    Rows,
+    Task,
+    best_choice,
+    finite_states,
+    linear_scores,
+    search,
+)
+from tells.uncertainty.probe_solver import Floats, WeightedDesign, platt_scaling
+from tells.uncertainty.probe_targets import (
+    ACCURACY,
+    SEMANTIC_ENTROPY,
+    SEMANTIC_ENTROPY_RAW,
+    Target,
+    class_question_reason,
+    data_sets_with_training,
+    make_targets,
+    question_folds,
+    shuffle_by_question,
+)
+from threadpoolctl import threadpool_limits
+
+logger = logging.getLogger(__name__)
+
+FINAL_TOLERANCE = 1e-9
+TOKEN_ENTROPY_COLUMN = "entropy_think_mean"
+TOKEN_ENTROPY_STRENGTH = 1.0
+PROMPT_END = "prompt_end"
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """How probes are searched for.
+
+    Attributes:
+        positions: names to search; None for all that are stored.
+        regularisation: values of C.
+        folds: of the cross-validation.
+        minimum_validation_questions: below so many, choices are cross-validated.
+        entropy: column of the semantic entropy.
+        min_valid: complete samples a trusted entropy needs.
+        transfer: train one probe on each in-distribution data set too, if there are two.
+        seed: of folds and shuffling.
+        workers: threads of the search; the result does not depend on it.
+    """
+
+    positions: tuple[str, ...] | None = None
+    regularisation: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0)
+    folds: int = 5
+    minimum_validation_questions: int = 100
+    entropy: str = "discrete"
+    min_valid: int = 4
+    transfer: bool = True
+    seed: int = 0
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class _Study:
+    """What every fit needs: the rows by column, and where their states are."""
+
+    runs: pl.DataFrame
+    source: StatesSource
+    settings: ProbeSettings
+    groups: NDArray[np.int64]
+    splits: NDArray
+    datasets: NDArray
+
+    def rows(self, target: Target, train_on: Sequence[str], values: Floats) -> Rows:
+        """Training and validation rows of a target, with folds when validation questions are few."""
+        learn = target.usable & (self.splits != "test") & np.isin(self.datasets, list(train_on))
+        train = learn & (self.splits == "train")
+        n_validation = np.unique(self.groups[learn & ~train]).size
+        folds = None
+        if n_validation < self.settings.minimum_validation_questions:
+            folds = np.full(learn.size, -1)
+            folds[learn] = question_folds(
+                values[learn], self.groups[learn], folds=self.settings.folds, seed=self.settings.seed
+            )
+        return Rows(learn, train, self.groups, folds)
+
+
+def fit_probes(runs: pl.DataFrame, source: StatesSource, settings: ProbeSettings | None = None) -> ProbeSet:
+    """Train every probe of a study.
+
+    Args:
+        runs: one row a run: prompt_id, group, sample, greedy, dataset, split, correct, truncated, n_valid, the
+            entropy column and entropy_think_mean. Data sets without training rows are out of distribution.
+        source: hidden states of the same rows in the same order.
+        settings: the search space; the defaults when None.
+
+    Returns:
+        The probes, and the reason of each that could not be fitted (a degenerate target stops no other).
+
+    Raises:
+        ValueError: the table or the states are not what is asked.
+    """
+    settings = settings or ProbeSettings()
+    targets = make_targets(runs, entropy=settings.entropy, min_valid=settings.min_valid)
+    study = _Study(
+        runs,
+        source,
+        settings,
+        np.unique(runs["group"].to_numpy(), return_inverse=True)[1].astype(np.int64),
+        runs["split"].to_numpy(),
+        runs["dataset"].to_numpy(),
+    )
+    probes: list[Probe] = []
+    unfitted: dict[str, str] = {}
+    trained = data_sets_with_training(runs)
+    entropies = [targets[SEMANTIC_ENTROPY], targets[SEMANTIC_ENTROPY_RAW]]
+    for related in ([targets[ACCURACY]], entropies):
+        _fit_related(study, related, trained, probes, unfitted)
+        _fit_token_entropy(study, related[0], trained, probes, unfitted)
+    if settings.transfer and len(trained) > 1:
+        for dataset in trained:
+            for target in (targets[ACCURACY], targets[SEMANTIC_ENTROPY]):
+                _fit_one_data_set(study, target, dataset, probes, unfitted)
+    for name, reason in unfitted.items():
+        logger.warning("probe %s: %s", name, reason)
+    return ProbeSet(tuple(probes), unfitted)
+
+
+def _fit_related(
+    study: _Study, related: list[Target], trained: Sequence[str], probes: list[Probe], unfitted: dict[str, str]
+) -> None:
+    """Fit targets that have labels on the same rows, their shuffled and prompt-end variants, in one search."""
+    variants = {target.name: _variants(study, target) for target in related}
+    for target in related:
+        if target.reason is not None:
+            unfitted.update(dict.fromkeys(variants[target.name], target.reason))
+    learnable = [target for target in related if target.reason is None]
+    if not learnable:
+        return
+    tasks, of_task = [], {}
+    for target in learnable:
+        tasks.append(Task(target.name, target.values, target.binary))
+        if target.binary:
+            shuffled = shuffle_by_question(target.values, study.groups, study.splits, seed=study.settings.seed)
+            tasks.append(Task(f"{target.name}.shuffled", shuffled, True))
+        of_task.update({task.name: (target, task) for task in tasks if task.name not in of_task})
+    rows = study.rows(learnable[-1], trained, learnable[-1].values)
+    tables = _search(study, tasks, rows)
+    for name, (target, task) in of_task.items():
+        _choose_and_fit(study, name, target, task, rows, trained, tables[name], None, probes, unfitted)
+        if name == target.name and f"{name}.{PROMPT_END}" in variants[name]:
+            variant = f"{name}.{PROMPT_END}"
+            only = (PROMPT_END,)
+            _choose_and_fit(study, variant, target, task, rows, trained, tables[name], only, probes, unfitted)
+
+
+def _variants(study: _Study, target: Target) -> list[str]:
+    names = [target.name]
+    if target.binary:
+        names.append(f"{target.name}.shuffled")
+        if PROMPT_END in _positions(study):
+            names.append(f"{target.name}.{PROMPT_END}")
+    return names
+
+
+def _positions(study: _Study) -> Sequence[str]:
+    return study.source.positions if study.settings.positions is None else study.settings.positions
+
+
+def _search(study: _Study, tasks: Sequence[Task], rows: Rows) -> Mapping[str, list[dict[str, Any]]]:
+    settings = study.settings
+    return search(
+        study.source,
+        tasks,
+        rows,
+        positions=_positions(study),
+        strengths=sorted(settings.regularisation),
+        workers=settings.workers,
+    )
+
+
+def _choose_and_fit(
+    study: _Study,
+    name: str,
+    target: Target,
+    task: Task,
+    rows: Rows,
+    trained: Sequence[str],
+    table: Sequence[dict[str, Any]],
+    positions: Sequence[str] | None,
+    probes: list[Probe],
+    unfitted: dict[str, str],
+) -> None:
+    """Take the best choice of a search, fit it on training rows and calibrate it on validation rows."""
+    choice = best_choice(table, positions)
+    if choice is None:
+        unfitted[name] = "no choice of layer, position and C has a defined value on held-out questions"
+        return
+    layer = study.source.layers.index(choice["layer"])
+    position = study.source.positions.index(choice["position"])
+    states, valid = study.source.states(layer, position)
+    seen = np.flatnonzero(rows.learn & valid)
+    chosen = finite_states(states, seen, choice["layer"], choice["position"])
+    fitted = _fit_at(chosen, seen, task, rows, choice["strength"])
+    if isinstance(fitted, str):
+        unfitted[name] = fitted
+        return
+    probe = replace(
+        fitted,
+        name=name,
+        target=target.name,
+        layer=choice["layer"],
+        position=choice["position"],
+        tau=target.tau,
+        trained_on=tuple(trained),
+        selection="validation" if rows.folds is None else "cross_validation",
+        selection_value=choice["value"],
+        table=tuple(row for row in table if positions is None or row["position"] in positions),
+        seed=study.settings.seed,
+    )
+    probes.append(probe)
+
+
+def _fit_at(states: Floats, seen: NDArray, task: Task, rows: Rows, strength: float) -> Probe | str:
+    """Fit the states [seen, width] of the rows `seen` at one C; the reason when that is impossible."""
+    train = rows.train[seen]
+    fit, held = seen[train], seen[~train]
+    if fit.size == 0 or np.ptp(task.values[fit]) == 0:
+        return "the training rows that have this feature hold one class only"
+    with threadpool_limits(1, user_api="blas"):
+        design = WeightedDesign(states[train], group_weights(rows.groups[fit]))
+        design.set_strength(strength)
+        if task.binary:
+            coefficients = design.fit_logistic(task.values[fit], None, FINAL_TOLERANCE)
+        else:
+            coefficients = design.fit_ridge(task.values[fit])
+        weights, intercept = design.unrotate(coefficients)
+        calibration, note = None, None
+        if task.binary:
+            scores = linear_scores((states[~train] - design.mean) / design.scale, weights, intercept)
+            if held.size:
+                calibration = platt_scaling(scores, task.values[held], group_weights(rows.groups[held]))
+            if calibration is None:
+                note = "not calibrated: the validation rows lack a class or have one score only"
+    slope, offset = calibration or (None, None)
+    return Probe(
+        name=task.name,
+        target="",
+        kind="logistic" if task.binary else "ridge",
+        layer=None,
+        position="",
+        strength=strength,
+        mean=design.mean,
+        scale=design.scale,
+        weights=weights,
+        intercept=intercept,
+        slope=slope,
+        offset=offset,
+        tau=None,
+        trained_on=(),
+        selection="none",
+        selection_value=None,
+        table=(),
+        n_train_rows=int(fit.size),
+        n_train_questions=int(np.unique(rows.groups[fit]).size),
+        n_validation_rows=int(held.size),
+        n_validation_questions=int(np.unique(rows.groups[held]).size),
+        seed=0,
+        note=note,
+    )
+
+
+def _fit_token_entropy(
+    study: _Study, target: Target, trained: Sequence[str], probes: list[Probe], unfitted: dict[str, str]
+) -> None:
+    """The one-feature baseline: a logistic regression on the mean token entropy of the think span."""
+    name = f"{target.name}.token_entropy"
+    if target.reason is not None:
+        unfitted[name] = target.reason
+        return
+    if TOKEN_ENTROPY_COLUMN not in study.runs.columns:
+        unfitted[name] = f"the runs have no column {TOKEN_ENTROPY_COLUMN}"
+        return
+    feature = study.runs[TOKEN_ENTROPY_COLUMN].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    rows = replace(study.rows(target, trained, target.values), folds=None)
+    seen = np.flatnonzero(rows.learn & np.isfinite(feature))
+    task = Task(name, target.values, True)
+    fitted = _fit_at(feature[seen][:, None], seen, task, rows, TOKEN_ENTROPY_STRENGTH)
+    if isinstance(fitted, str):
+        unfitted[name] = fitted
+        return
+    probes.append(
+        replace(
+            fitted,
+            target=target.name,
+            position=TOKEN_ENTROPY_COLUMN,
+            tau=target.tau,
+            trained_on=tuple(trained),
+            seed=study.settings.seed,
+        )
+    )
+
+
+def _fit_one_data_set(
+    study: _Study, target: Target, dataset: str, probes: list[Probe], unfitted: dict[str, str]
+) -> None:
+    """Fit a probe on one data set alone, with the threshold of all of them, so that its cells compare."""
+    name = f"{target.name}@{dataset}"
+    prompts = study.runs["prompt_id"].to_numpy()
+    train = (study.splits == "train") & (study.datasets == dataset)
+    reason = target.reason or class_question_reason(target.values, prompts, train)
+    if reason is not None:
+        unfitted[name] = reason
+        return
+    rows = study.rows(target, [dataset], target.values)
+    task = Task(name, target.values, True)
+    table = _search(study, [task], rows)[name]
+    _choose_and_fit(study, name, target, task, rows, [dataset], table, None, probes, unfitted)
