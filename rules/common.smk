@@ -28,8 +28,10 @@ STUDIES = ["uncertainty"]
 COLLECTIONS = sorted({name for experiment in EXPERIMENTS.values() for name in experiment.collections()})
 ENVIRONMENT = f"../envs/{SITE.environment}.yaml"
 FOLDER = "experiments/{experiment}/{study}/{collection}"
+COLLECTION = "experiments/{experiment}/uncertainty/{collection}"
 STUDY = "experiments/{experiment}/uncertainty"
-LOGS = "logs/{experiment}/{study}/{collection}"
+RIVER_LOGS = "logs/{experiment}/{study}/{collection}"
+LOGS = "logs/{experiment}/uncertainty/{collection}"
 STUDY_LOGS = "logs/{experiment}/uncertainty"
 
 # Jobs end themselves when this process does, and only local rules reach the network.
@@ -81,9 +83,7 @@ def question_files(wildcards):
 
 
 def prompt_settings(wildcards):
-    return settings.prompt_settings(
-        EXPERIMENTS[wildcards.experiment], MODELS, wildcards.study, wildcards.collection
-    )
+    return settings.prompt_settings(EXPERIMENTS[wildcards.experiment], MODELS, wildcards.study, wildcards.collection)
 
 
 def sample_settings(wildcards):
@@ -94,17 +94,24 @@ def replay_settings(wildcards):
     return settings.replay_settings(EXPERIMENTS[wildcards.experiment], SITE, wildcards.study)
 
 
+def p_true_settings(wildcards):
+    return settings.p_true_settings(EXPERIMENTS[wildcards.experiment], SITE)
+
+
 def setting(name):
     """A function from wildcards to one of the settings that depend on the experiment alone."""
     return lambda wildcards: getattr(settings, name)(EXPERIMENTS[wildcards.experiment])
 
 
-def shards_of(pattern):
+def shards_of(pattern, **known):
     """An input function: one file per shard, counted in the prompts table."""
 
     def files(wildcards):
-        prompts = checkpoints.prompts.get(**dict(wildcards.items())).output.prompts
-        return expand(pattern, shard=[f"{shard:04d}" for shard in range(read_metadata(prompts)["shards"])], **wildcards)
+        found = {"study": "uncertainty", **dict(wildcards.items()), **known}
+        place = {name: found[name] for name in ("experiment", "study", "collection")}
+        prompts = checkpoints.prompts.get(**place).output.prompts
+        shards = [f"{shard:04d}" for shard in range(read_metadata(prompts)["shards"])]
+        return expand(pattern, shard=shards, **place)
 
     return files
 
@@ -120,18 +127,40 @@ def of_sampled(pattern):
     return lambda wildcards: [] if collection_of(wildcards).samples else pattern.format(**wildcards)
 
 
-def in_study(name, sampled_only=False):
-    """An input function: one file of each collection of the uncertainty study."""
+def in_study(name, replayed=False, asked=False):
+    """An input function: one file of each collection of the uncertainty study.
+
+    `replayed` leaves out a user's own samples; `asked` also all where P(True) is not wanted.
+    """
 
     def files(wildcards):
-        collections = EXPERIMENTS[wildcards.experiment].uncertainty.collections
+        study = EXPERIMENTS[wildcards.experiment].uncertainty
         return [
             f"experiments/{wildcards.experiment}/uncertainty/{collection}/{name}"
-            for collection, definition in collections.items()
-            if not (sampled_only and definition.samples)
+            for collection, definition in study.collections.items()
+            if not ((replayed or asked) and definition.samples) and (study.p_true or not asked)
         ]
 
     return files
+
+
+def states_of_study(wildcards):
+    """Hidden states of all shards of the study."""
+    paths = []
+    for collection, definition in EXPERIMENTS[wildcards.experiment].uncertainty.collections.items():
+        if not definition.samples:
+            pattern = f"experiments/{{experiment}}/uncertainty/{collection}/shards/replay-{{shard}}.safetensors"
+            paths += shards_of(pattern, study="uncertainty", collection=collection)(wildcards)
+    return paths
+
+
+def clustering_models(wildcards):
+    """Manifests of the models that clustering needs."""
+    config = EXPERIMENTS[wildcards.experiment].uncertainty.clustering
+    needed = {"nli": config.nli_model, "cosine": config.embedding_model}
+    grader = load_question_set(collection_of(wildcards).questions).grader
+    method = getattr(config, grader)
+    return [f"resources/models/{needed[method]}/model.json"] if method in needed else []
 
 
 def growing(megabytes):

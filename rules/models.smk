@@ -9,19 +9,19 @@ rule fetch_model:
     """Make one model ready and write its manifest."""
     output:
         manifest="resources/models/{model}/model.json",
-    params:
-        version=stage_version("fetch_model"),
-        entry=lambda wildcards: settings.model_settings(MODELS, wildcards.model),
     log:
         "logs/models/{model}/fetch_model.log",
     benchmark:
         "logs/models/{model}/fetch_model.tsv"
+    retries: 2
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         mem_mb=growing(3000),
         runtime=120,
-    retries: 2
+    params:
+        version=stage_version("fetch_model"),
+        entry=lambda wildcards: settings.model_settings(MODELS, wildcards.model),
     script:
         "../workflow/scripts/fetch_model.py"

@@ -14,19 +14,19 @@ checkpoint prompts:
         question_files,
     output:
         prompts=f"{FOLDER}/prompts.parquet",
-    params:
-        version=stage_version("prompts"),
-        settings=prompt_settings,
     log:
-        f"{LOGS}/prompts.log",
+        f"{RIVER_LOGS}/prompts.log",
     benchmark:
-        f"{LOGS}/prompts.tsv"
+        f"{RIVER_LOGS}/prompts.tsv"
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=30,
+    params:
+        version=stage_version("prompts"),
+        settings=prompt_settings,
     script:
         "../workflow/scripts/prompts.py"
 
@@ -38,13 +38,10 @@ rule sample_shard:
         model=manifest_of,
     output:
         samples=f"{FOLDER}/shards/samples-{{shard}}.parquet",
-    params:
-        version=stage_version("sample"),
-        settings=sample_settings,
     log:
-        f"{LOGS}/sample_shard-{{shard}}.log",
+        f"{RIVER_LOGS}/sample_shard-{{shard}}.log",
     benchmark:
-        f"{LOGS}/sample_shard-{{shard}}.tsv"
+        f"{RIVER_LOGS}/sample_shard-{{shard}}.tsv"
     conda:
         ENVIRONMENT
     threads: SITE.threads
@@ -52,6 +49,9 @@ rule sample_shard:
         gpu=1,
         mem_mb=growing(4000),
         runtime=240,
+    params:
+        version=stage_version("sample"),
+        settings=sample_settings,
     script:
         "../workflow/scripts/sample_shard.py"
 
@@ -64,13 +64,10 @@ rule replay_shard:
     output:
         replay=f"{FOLDER}/shards/replay-{{shard}}.parquet",
         states=f"{FOLDER}/shards/replay-{{shard}}.safetensors",
-    params:
-        version=stage_version("replay"),
-        settings=replay_settings,
     log:
-        f"{LOGS}/replay_shard-{{shard}}.log",
+        f"{RIVER_LOGS}/replay_shard-{{shard}}.log",
     benchmark:
-        f"{LOGS}/replay_shard-{{shard}}.tsv"
+        f"{RIVER_LOGS}/replay_shard-{{shard}}.tsv"
     conda:
         ENVIRONMENT
     threads: SITE.threads
@@ -78,6 +75,9 @@ rule replay_shard:
         gpu=1,
         mem_mb=growing(4000),
         runtime=240,
+    params:
+        version=stage_version("replay"),
+        settings=replay_settings,
     script:
         "../workflow/scripts/replay_shard.py"
 
@@ -89,18 +89,18 @@ rule merge_samples:
         prompts=f"{FOLDER}/prompts.parquet",
     output:
         table=f"{FOLDER}/samples.parquet",
-    params:
-        version=stage_version("merge"),
     log:
-        f"{LOGS}/merge_samples.log",
+        f"{RIVER_LOGS}/merge_samples.log",
     benchmark:
-        f"{LOGS}/merge_samples.tsv"
+        f"{RIVER_LOGS}/merge_samples.tsv"
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=30,
+    params:
+        version=stage_version("merge"),
     script:
         "../workflow/scripts/merge_shards.py"
 
@@ -111,17 +111,17 @@ rule merge_replay:
         shards=shards_of(f"{FOLDER}/shards/replay-{{shard}}.parquet"),
     output:
         table=f"{FOLDER}/replay.parquet",
-    params:
-        version=stage_version("merge"),
     log:
-        f"{LOGS}/merge_replay.log",
+        f"{RIVER_LOGS}/merge_replay.log",
     benchmark:
-        f"{LOGS}/merge_replay.tsv"
+        f"{RIVER_LOGS}/merge_replay.tsv"
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=30,
+    params:
+        version=stage_version("merge"),
     script:
         "../workflow/scripts/merge_shards.py"

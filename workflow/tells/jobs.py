@@ -44,7 +44,7 @@ class Report:
 
 @contextlib.contextmanager
 def job(log: str | Path, outputs: Iterable[str | Path]) -> Iterator[Report]:
-    """Run a job's work inside: `with job(log, outputs) as report:`.
+    """Surround a job's work with a log, a status file and locks; yield the report that takes its figures.
 
     Args:
         log: the rule's log file; the status file stands beside it (`.status.json` for `.log`).
@@ -68,11 +68,13 @@ def job(log: str | Path, outputs: Iterable[str | Path]) -> Iterator[Report]:
             yield report
         ended = {"seconds": round(time.time() - started, 3), "finished": _iso(time.time()), **_usage()}
         write_json(status, {**facts, **ended, "state": "done", **report.figures})
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         logger.exception("failed")
-        line = str(error) or type(error).__name__
-        write_json(status, {**facts, "state": "failed", "finished": _iso(time.time()), "last_line": line})
-        print(f"{log.stem}: {line}\n(traceback in {log})", file=sys.stderr)
+        line = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+        # On a full disk the status cannot be written, and the reason still has to be told.
+        with contextlib.suppress(OSError):
+            write_json(status, {**facts, "state": "failed", "finished": _iso(time.time()), "last_line": line})
+        print(f"{log.stem}: {line} (traceback in {log})", file=sys.stderr)
         raise SystemExit(1) from None
 
 

@@ -30,10 +30,12 @@ STAGES: dict[str, Stage] = {
     "grade": Stage(1, ("uncertainty/answers.py",)),
     "cluster": Stage(1, ("uncertainty/clustering.py", "uncertainty/entailment.py")),
     "entropy": Stage(1, ("uncertainty/entropy.py",)),
-    "train_probes": Stage(1, ("uncertainty/probe*.py", "uncertainty/splits.py", "uncertainty/threshold.py")),
-    "evaluate_probes": Stage(1, ("uncertainty/evaluation.py", "uncertainty/baselines.py", "stats/*.py")),
+    "train_probes": Stage(
+        1, ("uncertainty/probe*.py", "uncertainty/runs.py", "uncertainty/splits.py", "uncertainty/threshold.py")
+    ),
+    "evaluate_probes": Stage(1, ("uncertainty/evaluation*.py", "uncertainty/baselines.py", "stats/*.py")),
     "map_states": Stage(1, ("uncertainty/projection.py",)),
-    "analyse_uncertainty": Stage(1, ("uncertainty/results.py",)),
+    "analyse_uncertainty": Stage(1, ("uncertainty/results.py", "uncertainty/runs.py")),
 }
 
 

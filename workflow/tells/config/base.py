@@ -15,4 +15,4 @@ Slug = Annotated[str, StringConstraints(pattern=rf"^{SLUG}$")]
 class Definition(BaseModel):
     """Base of every definition: unknown keys are an error, values cannot be changed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())

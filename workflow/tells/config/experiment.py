@@ -20,9 +20,7 @@ class EngineConfig(Definition):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     batch_size: PositiveInt = Field(64, description="rows per batch of the hf engine")
-    top_logprobs: int = Field(
-        20, ge=0, le=20, description="most likely tokens stored per step; 0 stores none"
-    )
+    top_logprobs: int = Field(20, ge=0, le=20, description="most likely tokens stored per step; 0 stores none")
     max_num_seqs: PositiveInt = Field(256, description="vllm: rows in flight")
     gpu_memory_utilization: float | None = Field(
         None, gt=0, le=1, description="vllm: share of the GPU; default from gpu_memory_gb, else 0.9"
@@ -48,9 +46,7 @@ class ReplayConfig(Definition):
 
     backend: Literal["hf", "nnsight"] = "hf"
     batch_size: PositiveInt = Field(32, description="rows per batch")
-    layers: Literal["all"] | tuple[int, ...] = Field(
-        "all", description="block indices, from 0; negative from the end"
-    )
+    layers: Literal["all"] | tuple[int, ...] = Field("all", description="block indices, from 0; negative from the end")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
 
 
@@ -61,9 +57,7 @@ class Experiment(Definition):
     description: str = ""
     model: Slug = Field(description="an entry of config/models.yaml")
     seed: int = Field(0, ge=0)
-    gpu_memory_gb: float | None = Field(
-        None, gt=0, description="size of the GPU slice; the site's value if absent"
-    )
+    gpu_memory_gb: float | None = Field(None, gt=0, description="size of the GPU slice; the site's value if absent")
     engine: EngineConfig = EngineConfig()
     replay: ReplayConfig = ReplayConfig()
     uncertainty: UncertaintyConfig | None = None

@@ -36,9 +36,7 @@ def prompt_settings(
     }
 
 
-def sample_settings(
-    experiment: Experiment, models: Mapping[str, ModelEntry], site: Site, study: str
-) -> dict[str, Any]:
+def sample_settings(experiment: Experiment, models: Mapping[str, ModelEntry], site: Site, study: str) -> dict[str, Any]:
     """What decides the samples of a study."""
     config = getattr(experiment, study)
     generation = GenerationConfig(
@@ -70,6 +68,16 @@ def replay_settings(experiment: Experiment, site: Site, study: str) -> dict[str,
     }
 
 
+def p_true_settings(experiment: Experiment, site: Site) -> dict[str, Any]:
+    """What decides the pass that asks the model about its own answers."""
+    return {
+        "batch_size": experiment.replay.batch_size,
+        "dtype": experiment.replay.dtype,
+        "device": experiment.engine.device,
+        "gpu_memory_gb": experiment.gpu_memory_gb or site.gpu_memory_gb,
+    }
+
+
 def cluster_settings(experiment: Experiment) -> dict[str, Any]:
     """What decides which answers mean the same."""
     return experiment.uncertainty.clustering.model_dump(mode="json")
@@ -89,12 +97,18 @@ def probe_settings(experiment: Experiment) -> dict[str, Any]:
 
 def evaluation_settings(experiment: Experiment) -> dict[str, Any]:
     """What decides intervals and p-values."""
-    return {**experiment.uncertainty.inference.model_dump(mode="json"), "seed": experiment.seed}
+    config = experiment.uncertainty
+    return {**config.inference.model_dump(mode="json"), "min_valid": config.min_valid, "seed": experiment.seed}
 
 
 def map_settings(experiment: Experiment) -> dict[str, Any]:
     """What decides the UMAP picture."""
     return experiment.uncertainty.map.model_dump(mode="json")
+
+
+def analysis_settings(experiment: Experiment) -> dict[str, Any]:
+    """What the summary says of the data sets."""
+    return {"roles": {name: each.role for name, each in experiment.uncertainty.collections.items()}}
 
 
 def _collection(experiment: Experiment, study: str, collection: str) -> UncertaintyCollection:

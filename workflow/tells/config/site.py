@@ -12,13 +12,9 @@ from tells.config.base import Definition
 class Site(Definition):
     """The site: which experiments to do, and what this machine or cluster offers."""
 
-    experiments: tuple[str, ...] | str = Field(
-        ("demo",), description="names of files in experiments/, or a comma list"
-    )
+    experiments: tuple[str, ...] | str = Field(("demo",), description="names of files in experiments/, or a comma list")
     models: str = Field("config/models.yaml", description="the catalogue of models")
-    gpu_memory_gb: float | None = Field(
-        None, gt=0, description="size of the GPU slice, where it is less than the GPU"
-    )
+    gpu_memory_gb: float | None = Field(None, gt=0, description="size of the GPU slice, where it is less than the GPU")
     environment: Literal["cpu", "gpu"] = Field("cpu", description="which of envs/*.yaml `--sdm conda` takes")
     threads: int = Field(2, ge=1, description="CPU threads of a job that computes")
 

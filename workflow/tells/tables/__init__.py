@@ -1,6 +1,7 @@
 """Files that say what they are: atomic writes, checked schemas, metadata in every table and tensor file."""
 
 from tells.tables.files import (
+    ForeignFileError,
     TableError,
     file_digest,
     read_json,
@@ -18,6 +19,7 @@ from tells.tables.schemas import SCHEMAS
 
 __all__ = [
     "SCHEMAS",
+    "ForeignFileError",
     "TableError",
     "file_digest",
     "make_metadata",

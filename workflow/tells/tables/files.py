@@ -29,6 +29,10 @@ class TableError(ValueError):
     """A file is truncated, foreign, or does not hold the columns it should."""
 
 
+class ForeignFileError(TableError):
+    """A file is whole, but does not carry the metadata this workflow writes."""
+
+
 @contextlib.contextmanager
 def write_atomically(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; rename it there when the block ends without an error.
@@ -58,12 +62,15 @@ def write_json(path: str | Path, content: Any, *, metadata: Mapping[str, Any] | 
     """Write `content` as JSON (sorted keys, two spaces); `metadata` goes under the key `metadata` of a mapping.
 
     Raises:
-        ValueError: `content` holds a NaN or an infinity.
+        TableError: `content` holds a NaN or an infinity.
     """
     if metadata is not None:
         content = {"metadata": dict(metadata), **content}
-    with write_atomically(path) as temporary:
+    try:
         text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    except ValueError as error:
+        raise TableError(f"{path}: {error}; a missing number is None") from None
+    with write_atomically(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
@@ -78,7 +85,7 @@ def read_json(path: str | Path) -> Any:
     except FileNotFoundError:
         raise TableError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise TableError(f"{path}: not a whole JSON file ({error}); delete it and make it again") from None
+        raise _not_whole(path, "JSON", error) from None
 
 
 def write_table(path: str | Path, table: pl.DataFrame, kind: str, metadata: Mapping[str, Any]) -> None:
@@ -102,7 +109,10 @@ def read_table(path: str | Path, kind: str, columns: list[str] | None = None) ->
     Raises:
         TableError: the file is absent, truncated, of another kind, or lacks a column.
     """
-    return scan_table(path, kind, columns).collect()
+    try:
+        return scan_table(path, kind, columns).collect()
+    except pl.exceptions.PolarsError as error:
+        raise _not_whole(path, "Parquet", error) from None
 
 
 def scan_table(path: str | Path, kind: str, columns: list[str] | None = None) -> pl.LazyFrame:
@@ -115,21 +125,28 @@ def scan_table(path: str | Path, kind: str, columns: list[str] | None = None) ->
     wanted = columns if columns is not None else list(SCHEMAS[kind].columns)
     missing = [name for name in wanted if name not in present]
     if missing:
-        raise TableError(
-            f"{path}: column(s) {', '.join(missing)} missing; the file holds {', '.join(present)}"
-        )
+        raise TableError(f"{path}: column(s) {', '.join(missing)} missing; the file holds {', '.join(present)}")
     return frame.select(columns) if columns is not None else frame
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
-    """Write named arrays as safetensors, the metadata in its header."""
+    """Write named arrays as safetensors, the metadata in its header.
+
+    Raises:
+        TableError: an array holds NaN.
+    """
     import numpy as np
     from safetensors.numpy import save_file
 
     arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    # A minimum is NaN where any element is, and needs no second array.
+    bad = [name for name, array in arrays.items() if array.dtype.kind == "f" and array.size and np.isnan(array.min())]
+    if bad:
+        raise TableError(f"{path}: tensor(s) {', '.join(bad)} hold NaN; leave out what is missing, and say so apart")
     header = {METADATA_KEY: json.dumps(dict(metadata), sort_keys=True, allow_nan=False)}
     with write_atomically(path) as temporary:
         save_file(arrays, temporary, metadata=header)
+        temporary.chmod(0o666 & ~_umask())  # safetensors leaves it readable by its owner alone
 
 
 def read_tensors(path: str | Path, names: list[str] | None = None) -> dict[str, np.ndarray]:
@@ -145,16 +162,12 @@ def read_tensors(path: str | Path, names: list[str] | None = None) -> dict[str, 
             present = list(opened.keys())
             missing = [name for name in names or [] if name not in present]
             if missing:
-                raise TableError(
-                    f"{path}: tensor(s) {', '.join(missing)} missing; it holds {', '.join(present)}"
-                )
+                raise TableError(f"{path}: tensor(s) {', '.join(missing)} missing; it holds {', '.join(present)}")
             return {name: opened.get_tensor(name) for name in (present if names is None else names)}
     except FileNotFoundError:
         raise TableError(f"{path}: no such file") from None
     except SafetensorError as error:
-        raise TableError(
-            f"{path}: not a whole safetensors file ({error}); delete it and make it again"
-        ) from None
+        raise _not_whole(path, "safetensors", error) from None
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -175,12 +188,9 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         try:
             found = pl.read_parquet_metadata(path).get(METADATA_KEY)
         except (pl.exceptions.PolarsError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise TableError(
-                f"{path}: not a whole Parquet file ({reason}); delete it and make it again"
-            ) from None
+            raise _not_whole(path, "Parquet", error) from None
     if found is None:
-        raise TableError(f"{path}: a foreign file, without the metadata this workflow writes")
+        raise ForeignFileError(f"{path}: a foreign file, without the metadata this workflow writes")
     return json.loads(found) if isinstance(found, str) else found
 
 
@@ -191,9 +201,7 @@ def _safetensors_header(path: Path) -> str | None:
         with safe_open(str(path), framework="numpy") as opened:
             return (opened.metadata() or {}).get(METADATA_KEY)
     except SafetensorError as error:
-        raise TableError(
-            f"{path}: not a whole safetensors file ({error}); delete it and make it again"
-        ) from None
+        raise _not_whole(path, "safetensors", error) from None
 
 
 def _checked(table: pl.DataFrame, kind: str, where: str) -> pl.DataFrame:
@@ -212,12 +220,29 @@ def _checked(table: pl.DataFrame, kind: str, where: str) -> pl.DataFrame:
         if duplicated.any():
             row = int(duplicated.arg_true()[0])
             problems.append(f"the key {schema.key} stands twice, first in row {row}")
-    for name, dtype in table.schema.items():
-        if dtype.is_float() and table[name].is_nan().any():
+    for name in table.columns:
+        if _holds_nan(table[name]):
             problems.append(f"column {name} holds NaN; a missing number is null")
     if problems:
         raise TableError(f"{where} ({kind}): " + "; ".join(problems))
     return table
+
+
+def _holds_nan(column: pl.Series) -> bool:
+    while isinstance(column.dtype, pl.List | pl.Array):
+        column = column.explode()
+    return column.dtype.is_float() and bool(column.is_nan().any())
+
+
+def _not_whole(path: str | Path, form: str, error: Exception) -> TableError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return TableError(f"{path}: not a whole {form} file ({reason}); delete it and make it again")
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
 def finite_or_none(value: float | None) -> float | None:

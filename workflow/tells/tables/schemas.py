@@ -77,9 +77,7 @@ SCHEMAS: dict[str, Schema] = {
         },
         ("prompt_id", "sample"),
     ),
-    "clusters": Schema(
-        {"prompt_id": TEXT, "sample": COUNT, "cluster": COUNT, "method": TEXT}, ("prompt_id", "sample")
-    ),
+    "clusters": Schema({"prompt_id": TEXT, "sample": COUNT, "cluster": COUNT, "method": TEXT}, ("prompt_id", "sample")),
     "entropy": Schema(
         {
             "prompt_id": TEXT,
@@ -97,9 +95,7 @@ SCHEMAS: dict[str, Schema] = {
         },
         ("prompt_id",),
     ),
-    "splits": Schema(
-        {"dataset": TEXT, "prompt_id": TEXT, "group": TEXT, "split": TEXT}, ("dataset", "prompt_id")
-    ),
+    "splits": Schema({"dataset": TEXT, "prompt_id": TEXT, "group": TEXT, "split": TEXT}, ("dataset", "prompt_id")),
     "scores": Schema(
         {"dataset": TEXT, "prompt_id": TEXT, "sample": COUNT, "split": TEXT},
         ("dataset", "prompt_id", "sample"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
 from tells.uncertainty.probe_files import ProbeSet, StatesSource, apply
 from tells.uncertainty.probe_solver import Floats
 from tells.uncertainty.probe_targets import ACCURACY, SEMANTIC_ENTROPY, SEMANTIC_ENTROPY_RAW

@@ -178,6 +178,34 @@ def relation_matrices(
     ]
 
 
+def matches(relation: Any, *, strict: bool = True) -> np.ndarray:
+    """Which answers mean the same: symmetric [n, n] matches from directed labels of entailment.
+
+    Args:
+        relation: [n, n] 0 contradiction, 1 neutral, 2 entailment; row entails column; or True entailment,
+            False neutral. The diagonal does not matter.
+        strict: both directions must entail; otherwise it is enough that neither contradicts and not both are
+            neutral.
+
+    Raises:
+        ValueError: the relation is not square or holds another label.
+    """
+    labels = np.array(relation)
+    if labels.size == 0:
+        return np.zeros((0, 0), dtype=bool)
+    if labels.ndim != 2 or labels.shape[0] != labels.shape[1]:
+        raise ValueError(f"relation of shape {labels.shape} must be square")
+    if labels.dtype == bool:
+        labels = np.where(labels, ENTAILMENT, NEUTRAL)
+    np.fill_diagonal(labels, ENTAILMENT)
+    if not np.isin(labels, (CONTRADICTION, NEUTRAL, ENTAILMENT)).all():
+        raise ValueError("relation holds a label other than 0 contradiction, 1 neutral, 2 entailment")
+    if strict:
+        return (labels == ENTAILMENT) & (labels.T == ENTAILMENT)
+    contradict = (labels == CONTRADICTION) | (labels.T == CONTRADICTION)
+    return ~contradict & ~((labels == NEUTRAL) & (labels.T == NEUTRAL))
+
+
 def judge_relations(
     judge: EntailmentJudge, questions: Sequence[tuple[str, Sequence[str]]]
 ) -> tuple[list[np.ndarray], int]:

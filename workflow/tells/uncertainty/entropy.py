@@ -122,9 +122,7 @@ def rao_semantic_entropy(cluster_ids: Sequence[int | None], log_likelihoods: Seq
     weights = np.exp(values - values.max())
     clusters = [cluster for cluster, _ in pairs]
     # fsum is exact, so neither the order of samples nor that of clusters changes a digit.
-    masses = [
-        math.fsum(w for w, c in zip(weights, clusters, strict=True) if c == one) for one in set(clusters)
-    ]
+    masses = [math.fsum(w for w, c in zip(weights, clusters, strict=True) if c == one) for one in set(clusters)]
     masses = np.array(sorted(masses))
     return _shannon(masses / math.fsum(masses))
 

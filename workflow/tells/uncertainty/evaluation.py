@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
 from tells.progress import progress
 from tells.stats import holm, question_level
 from tells.uncertainty.baselines import (
@@ -35,7 +36,7 @@ from tells.uncertainty.evaluation_metrics import (
     InferenceSettings,
     MetricDefinition,
     Record,
-    Rows,
+    ScoredRows,
     accuracy_summary,
     difference_record,
     make_record,
@@ -101,9 +102,11 @@ class _Outcome:
             "split": "test",
         }
 
-    def rows(self, score: Score, values: Floats, dataset: str) -> Rows:
-        mask = self.held_out & self.target.usable & (self.datasets == dataset)
-        return Rows.where(mask, self.target.values, values, self.groups)
+    def rows(self, values: Floats, dataset: str) -> ScoredRows:
+        return ScoredRows.where(self.mask(dataset), self.target.values, values, self.groups)
+
+    def mask(self, dataset: str) -> NDArray[np.bool_]:
+        return self.held_out & self.target.usable & (self.datasets == dataset)
 
 
 def evaluate(
@@ -171,7 +174,7 @@ def _records(outcome: _Outcome, score: Score, baseline: Score | None, dataset: s
     """All records of one score on one data set."""
     header, settings = outcome.header(score, dataset), outcome.settings
     reason = score.reason or (None if outcome.target.usable.any() else outcome.target.reason)
-    rows = outcome.rows(score, score.values, dataset)
+    rows = outcome.rows(score.values, dataset)
     if outcome.target.name == SEMANTIC_ENTROPY_RAW:
         return [make_record(header, SPEARMAN, rows, settings, reason)]
     if score.kind == "transfer":
@@ -179,21 +182,12 @@ def _records(outcome: _Outcome, score: Score, baseline: Score | None, dataset: s
     records = [_run_record(outcome, score, metric, dataset, rows, header, reason) for metric in RUN_METRICS]
     records.append(_question_record(outcome, score, dataset, rows, header, reason))
     if score.kind == "probe" and baseline is not None and reason is None:
-        both = Rows.where(
-            np.isfinite(score.values) & np.isfinite(baseline.values) & _mask(outcome, dataset),
-            outcome.target.values,
-            score.values,
-            outcome.groups,
-        )
-        other = outcome.rows(baseline, np.where(np.isfinite(score.values), baseline.values, np.nan), dataset).score
-        records.append(difference_record(header, both, other, DIFFERENCE, settings))
+        both = np.flatnonzero(outcome.mask(dataset) & np.isfinite(score.values) & np.isfinite(baseline.values))
+        paired = ScoredRows(outcome.target.values[both], score.values[both], outcome.groups[both])
+        records.append(difference_record(header, paired, baseline.values[both], DIFFERENCE, settings))
     if outcome.target.name == ACCURACY and score.probability is not None:
         records += _confidence_records(outcome, score, dataset, header)
     return records
-
-
-def _mask(outcome: _Outcome, dataset: str) -> NDArray[np.bool_]:
-    return outcome.held_out & outcome.target.usable & (outcome.datasets == dataset)
 
 
 def _run_record(
@@ -201,7 +195,7 @@ def _run_record(
     score: Score,
     metric: MetricDefinition,
     dataset: str,
-    rows: Rows,
+    rows: ScoredRows,
     header: Record,
     reason: str | None,
 ) -> Record:
@@ -211,12 +205,12 @@ def _run_record(
         if score.probability is None:
             reason = reason or "the score is no probability of this outcome"
         else:
-            rows = outcome.rows(score, score.probability, dataset)
+            rows = outcome.rows(score.probability, dataset)
     return make_record(header, metric, rows, outcome.settings, reason)
 
 
 def _question_record(
-    outcome: _Outcome, score: Score, dataset: str, rows: Rows, header: Record, reason: str | None
+    outcome: _Outcome, score: Score, dataset: str, rows: ScoredRows, header: Record, reason: str | None
 ) -> Record:
     """AUROC with one row a question.
 
@@ -228,22 +222,22 @@ def _question_record(
         if reason is None and not mask.any():
             reason = "no greedy runs"
         usable = mask & np.isfinite(outcome.greedy_correct)
-        rows = Rows.where(usable, outcome.greedy_correct, score.values, outcome.groups)
+        rows = ScoredRows.where(usable, outcome.greedy_correct, score.values, outcome.groups)
     else:
         groups, labels = question_level(rows.y, rows.groups)
         # Texts that stand in a data set twice can have two labels: such a question has none.
         clear = np.flatnonzero((labels == 0.0) | (labels == 1.0))
-        rows = Rows(labels[clear], question_level(rows.score, rows.groups)[1][clear], groups[clear])
+        rows = ScoredRows(labels[clear], question_level(rows.score, rows.groups)[1][clear], groups[clear])
     return make_record(header, QUESTION_AUROC, rows, outcome.settings, reason)
 
 
 def _confidence_records(outcome: _Outcome, score: Score, dataset: str, header: Record) -> list[Record]:
     assert score.probability is not None
-    rows = outcome.rows(score, score.probability, dataset)
+    rows = outcome.rows(score.probability, dataset)
     records = []
     for label, name in CONFIDENCE.items():
         chosen = rows.y == label
-        part = Rows(rows.y[chosen], rows.score[chosen], rows.groups[chosen])
+        part = ScoredRows(rows.y[chosen], rows.score[chosen], rows.groups[chosen])
         records.append(mean_record(header, name, part, outcome.settings))
     return records
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
 from tells.stats import (
     Interval,
     aurac,
@@ -94,7 +95,7 @@ RUN_METRICS = (
 
 
 @dataclass(frozen=True)
-class Rows:
+class ScoredRows:
     """Labels, scores and questions of the rows a record rests on.
 
     Attributes:
@@ -108,14 +109,14 @@ class Rows:
     groups: NDArray
 
     @classmethod
-    def where(cls, mask: NDArray[np.bool_], y: Floats, score: Floats, groups: NDArray) -> Rows:
+    def where(cls, mask: NDArray[np.bool_], y: Floats, score: Floats, groups: NDArray) -> ScoredRows:
         """The rows of a mask that have a score."""
         rows = np.flatnonzero(mask & np.isfinite(score))
         return cls(y[rows], score[rows], groups[rows])
 
 
 def make_record(
-    header: Record, metric: MetricDefinition, rows: Rows, settings: InferenceSettings, reason: str | None = None
+    header: Record, metric: MetricDefinition, rows: ScoredRows, settings: InferenceSettings, reason: str | None = None
 ) -> Record:
     """Evaluate a metric on rows.
 
@@ -157,7 +158,7 @@ def make_record(
     return record
 
 
-def mean_record(header: Record, name: str, rows: Rows, settings: InferenceSettings, **facts: Any) -> Record:
+def mean_record(header: Record, name: str, rows: ScoredRows, settings: InferenceSettings, **facts: Any) -> Record:
     """The mean of the scores, with a grouped interval; `facts` are added to the record."""
     record = {**_record(header, name, rows, settings), **facts}
     interval = clustered_mean_ci(
@@ -167,7 +168,9 @@ def mean_record(header: Record, name: str, rows: Rows, settings: InferenceSettin
     return record
 
 
-def difference_record(header: Record, rows: Rows, other: Floats, name: str, settings: InferenceSettings) -> Record:
+def difference_record(
+    header: Record, rows: ScoredRows, other: Floats, name: str, settings: InferenceSettings
+) -> Record:
     """The AUROC of the scores minus that of `other` [rows] on the same draws; its p is two-sided."""
     record = _record(header, name, rows, settings)
     if rows.y.size == 0:
@@ -196,7 +199,7 @@ def difference_record(header: Record, rows: Rows, other: Floats, name: str, sett
     }
 
 
-def _record(header: Record, metric: str, rows: Rows, settings: InferenceSettings) -> Record:
+def _record(header: Record, metric: str, rows: ScoredRows, settings: InferenceSettings) -> Record:
     binary = rows.y.size > 0 and bool(np.isin(rows.y, (0.0, 1.0)).all())
     return {
         **header,
@@ -221,7 +224,7 @@ def _enter(record: Record, interval: Interval) -> None:
     record["n_undefined"], record["reason"] = interval.n_undefined, interval.reason
 
 
-def _why_undefined(metric: MetricDefinition, rows: Rows) -> str:
+def _why_undefined(metric: MetricDefinition, rows: ScoredRows) -> str:
     if metric.function is spearman:
         return "under two rows, or one side is constant"
     known = undefined_reason(rows.y, rows.score, probabilities=metric.probability)
@@ -261,7 +264,7 @@ def accuracy_summary(runs: pl.DataFrame, settings: InferenceSettings | None = No
             part = runs.filter((pl.col("dataset") == dataset) & chosen)
             graded = part.with_columns(value.alias("_value")).filter(pl.col("_value").is_not_null())
             scores = graded["_value"].to_numpy()
-            rows = Rows(scores, scores, graded["group"].to_numpy())
+            rows = ScoredRows(scores, scores, graded["group"].to_numpy())
             facts = {
                 "n_truncated": int(part["truncated"].sum()),
                 "n_ungraded": part.height - graded.height,

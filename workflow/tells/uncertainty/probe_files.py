@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy.special import expit
+
 from tells.tables import TableError, read_json, read_tensors, write_json, write_tensors
 from tells.uncertainty.probe_solver import Floats
 

@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
 from tells.progress import progress
 from tells.stats import auroc, group_weights, spearman
 from tells.uncertainty.probe_files import StatesSource
-from tells.uncertainty.probe_solver import Floats, WeightedDesign
-from threadpoolctl import threadpool_limits
+from tells.uncertainty.probe_solver import ConvergenceError, Floats, WeightedDesign
 
-SEARCH_TOLERANCE = 1e-4
-"""Relative gradient at which a fit of the search stops: far below what moves a rank; the chosen fit is repeated."""
+SEARCH_TOLERANCE = 1e-3
+"""Relative gradient at which a fit of the search stops, far below what moves a rank; the chosen fit is repeated."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Rows:
+class SearchRows:
     """The rows a search may see.
 
     Attributes:
@@ -70,7 +71,7 @@ class Rows:
 def search(
     source: StatesSource,
     tasks: Sequence[Task],
-    rows: Rows,
+    rows: SearchRows,
     *,
     positions: Sequence[str],
     strengths: Sequence[float],
@@ -122,11 +123,11 @@ def search(
     return tables
 
 
-def best_choice(table: Sequence[dict[str, Any]], positions: Sequence[str] | None = None) -> dict[str, Any] | None:
+def best_choice(table: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """The choice of the largest value, the first among equals; None when no value is defined."""
     best: dict[str, Any] | None = None
     for choice in table:
-        if choice["value"] is None or (positions is not None and choice["position"] not in positions):
+        if choice["value"] is None:
             continue
         if best is None or choice["value"] > best["value"]:
             best = choice
@@ -158,7 +159,7 @@ def linear_scores(standard: Floats, weights: Floats, intercept: float) -> Floats
 
 
 def _search_slice(
-    source: StatesSource, place: tuple[int, int], tasks: Sequence[Task], rows: Rows, strengths: Sequence[float]
+    source: StatesSource, place: tuple[int, int], tasks: Sequence[Task], rows: SearchRows, strengths: Sequence[float]
 ) -> NDArray:
     """Values [tasks, strengths] of one layer and position, NaN where undefined."""
     states, valid = source.states(*place)
@@ -172,25 +173,50 @@ def _search_slice(
         weighing = [_pairs(task, held) if can else 0 for task, can in zip(tasks, fitted, strict=True)]
         if not any(weighing):
             continue
-        design = WeightedDesign(finite_states(states, fit, layer, position), group_weights(rows.groups[fit]))
-        standard = (finite_states(states, held, layer, position) - design.mean) / design.scale
-        starts: list[Floats | None] = [None] * len(tasks)
-        for number, strength in enumerate(strengths):
-            design.set_strength(strength)
-            for index, task in enumerate(tasks):
-                if weighing[index]:
-                    starts[index] = _fit(design, task, fit, starts[index])
-                    scores = linear_scores(standard, *design.unrotate(starts[index]))
-                    value = _metric(task)(task.values[held], scores)
-                    totals[index, number] += weighing[index] * (0.0 if value is None else value)
+        fitting = finite_states(states, fit, layer, position)
+        holding = finite_states(states, held, layer, position)
+        weights = group_weights(rows.groups[fit])
+        work = [task if share else None for task, share in zip(tasks, weighing, strict=True)]
+        try:
+            part = _search_part(
+                WeightedDesign(fitting, weights, precision=np.float32), holding, work, fit, held, strengths
+            )
+        except ConvergenceError:
+            # Single precision is for speed; a part that is too badly conditioned for it is done in double.
+            part = _search_part(WeightedDesign(fitting, weights), holding, work, fit, held, strengths)
+        totals += np.array(weighing)[:, None] * part
         shares += weighing
     return np.where(shares[:, None] > 0, totals / np.maximum(shares, 1)[:, None], np.nan)
+
+
+def _search_part(
+    design: WeightedDesign,
+    holding: Floats,
+    tasks: Sequence[Task | None],
+    fit: NDArray,
+    held: NDArray,
+    strengths: Sequence[float],
+) -> NDArray:
+    """Values [tasks, strengths] on the held-out states [held, width] of one part; 0 where there is no task."""
+    standard = (holding - design.mean) / design.scale
+    values = np.zeros((len(tasks), len(strengths)))
+    starts: list[Floats | None] = [None] * len(tasks)
+    for number, strength in enumerate(strengths):
+        design.set_strength(strength)
+        for index, task in enumerate(tasks):
+            if task is None:
+                continue
+            starts[index] = _fit(design, task, fit, starts[index])
+            scores = linear_scores(standard, *design.unrotate(starts[index]))
+            # Constant scores have no rank correlation; they know nothing, which is 0.
+            values[index, number] = _metric(task)(task.values[held], scores) or 0.0
+    return values
 
 
 def _fit(design: WeightedDesign, task: Task, rows: NDArray, start: Floats | None) -> Floats:
     if task.binary:
         return design.fit_logistic(task.values[rows], start, SEARCH_TOLERANCE)
-    return design.fit_ridge(task.values[rows])
+    return design.fit_ridge(task.values[rows], SEARCH_TOLERANCE)
 
 
 def _metric(task: Task) -> Callable[[Floats, Floats], float | None]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.special import expit
 
 Floats = NDArray[np.float64]
@@ -54,12 +54,13 @@ class WeightedDesign:
         scale: [width] scales of the rows.
     """
 
-    def __init__(self, states: NDArray, weights: NDArray) -> None:
+    def __init__(self, states: NDArray, weights: NDArray, *, precision: type = np.float64) -> None:
         """Standardise and, with fewer rows than features, rotate.
 
         Args:
             states: [rows, width] raw states, finite.
             weights: [rows] positive row weights.
+            precision: of the design and its factor, float64 or float32; states are standardised in double.
 
         Raises:
             ValueError: no rows, lengths differ, or a weight is not positive.
@@ -73,11 +74,12 @@ class WeightedDesign:
         if standard.shape[0] < standard.shape[1]:
             self._rotation, upper = np.linalg.qr(standard.T)
             standard = upper.T
-        self._rows = np.ascontiguousarray(np.column_stack([standard, np.ones(len(standard))]))
+        self._rows = np.ones((standard.shape[0], standard.shape[1] + 1), dtype=precision)
+        self._rows[:, :-1] = standard
         self._weights = np.asarray(weights, dtype=np.float64)
         self._penalty = np.ones(self._rows.shape[1])
         self._penalty[-1] = 0.0
-        scaled = self._rows * np.sqrt(_CURVATURE * self._weights)[:, None]
+        scaled = self._rows * np.sqrt(_CURVATURE * self._weights)[:, None].astype(precision)
         self._bound = scaled.T @ scaled
         self._strength, self._factor = 0.0, (np.zeros((0, 0)), False)
 
@@ -86,11 +88,19 @@ class WeightedDesign:
 
         Raises:
             ValueError: C is not positive.
+            ConvergenceError: the bound is not positive definite in the design's precision.
         """
         if not strength > 0:
             raise ValueError(f"C must be positive, it is {strength}")
         self._strength = float(strength)
-        self._factor = cho_factor(self._strength * self._bound + np.diag(self._penalty), check_finite=False)
+        bound = self._bound * self._bound.dtype.type(self._strength)
+        bound[np.diag_indices_from(bound)] += self._penalty.astype(bound.dtype)
+        try:
+            self._factor = cho_factor(bound, overwrite_a=True, check_finite=False)
+        except LinAlgError as error:
+            raise ConvergenceError(
+                f"C = {strength:g} is too large for {len(self._rows)} rows in {bound.dtype}: {error}"
+            ) from error
 
     def fit_logistic(self, targets: Floats, start: Floats | None, tolerance: float) -> Floats:
         """Coefficients [min(rows, width) + 1] of the logistic regression on `targets` [rows] in [0, 1].
@@ -116,14 +126,15 @@ class WeightedDesign:
             tolerance=tolerance,
         )
 
-    def fit_ridge(self, targets: Floats) -> Floats:
+    def fit_ridge(self, targets: Floats, tolerance: float) -> Floats:
         """Coefficients [min(rows, width) + 1] of the ridge regression on `targets` [rows].
 
         Minimises half the squared weights plus C/8 times the weighted squared error: the curvature bound of the
         logistic objective at the same C, so that both share one factor.
         """
-        right = self._rows.T @ (_CURVATURE * self._strength * self._weights * targets)
-        return cho_solve(self._factor, right, check_finite=False)
+        curvature = _CURVATURE * self._strength * self._weights
+        right = _transposed(self._rows, curvature * targets)
+        return _conjugate_gradients(self._rows, curvature, self._penalty, self._factor, right, tolerance)[0]
 
     def unrotate(self, coefficients: Floats) -> tuple[Floats, float]:
         """Weights [width] on standardised features, and the intercept."""
@@ -131,8 +142,22 @@ class WeightedDesign:
         return weights, float(coefficients[-1])
 
 
+def _times(rows: NDArray, vector: Floats) -> Floats:
+    """Rows @ vector in the precision of the rows, as doubles; numpy would copy the matrix into doubles."""
+    return (rows @ vector.astype(rows.dtype, copy=False)).astype(np.float64, copy=False)
+
+
+def _transposed(rows: NDArray, vector: Floats) -> Floats:
+    return _times(rows.T, vector)
+
+
+def _solve(factor: tuple[NDArray, bool], right: Floats) -> Floats:
+    solution = cho_solve(factor, right.astype(factor[0].dtype, copy=False), check_finite=False)
+    return solution.astype(np.float64, copy=False)
+
+
 def newton(
-    rows: Floats,
+    rows: NDArray,
     targets: Floats,
     weights: Floats,
     penalty: Floats,
@@ -158,13 +183,13 @@ def newton(
     Raises:
         ConvergenceError: the tolerance was not reached in `MAXIMUM_NEWTON_STEPS` steps.
     """
-    at_zero = rows.T @ (weights * (0.5 - targets))
-    reference = np.sqrt(at_zero @ cho_solve(factor, at_zero, check_finite=False))
-    coefficients, linear = start, rows @ start
+    at_zero = _transposed(rows, weights * (0.5 - targets))
+    reference = np.sqrt(at_zero @ _solve(factor, at_zero))
+    coefficients, linear = start, _times(rows, start)
     for _ in range(MAXIMUM_NEWTON_STEPS):
         probability = expit(linear)
-        gradient = rows.T @ (weights * (probability - targets)) + penalty * coefficients
-        norm = np.sqrt(gradient @ cho_solve(factor, gradient, check_finite=False))
+        gradient = _transposed(rows, weights * (probability - targets)) + penalty * coefficients
+        norm = np.sqrt(gradient @ _solve(factor, gradient))
         if norm <= tolerance * reference:
             return coefficients
         curvature = weights * probability * (1.0 - probability)
@@ -184,7 +209,7 @@ def newton(
 
 
 def _conjugate_gradients(
-    rows: Floats,
+    rows: NDArray,
     curvature: Floats,
     penalty: Floats,
     factor: tuple[NDArray, bool],
@@ -194,15 +219,15 @@ def _conjugate_gradients(
     """Solve (rows' curvature rows + penalty) step = right; the step [features] and rows @ step [rows]."""
     step, linear_step = np.zeros_like(right), np.zeros(rows.shape[0])
     residual = right
-    direction = preconditioned = cho_solve(factor, residual, check_finite=False)
+    direction = preconditioned = _solve(factor, residual)
     product = first = residual @ preconditioned
     for _ in range(2 * right.size):
-        linear_direction = rows @ direction
-        image = rows.T @ (curvature * linear_direction) + penalty * direction
+        linear_direction = _times(rows, direction)
+        image = _transposed(rows, curvature * linear_direction) + penalty * direction
         length = product / (direction @ image)
         step, linear_step = step + length * direction, linear_step + length * linear_direction
         residual = residual - length * image
-        preconditioned = cho_solve(factor, residual, check_finite=False)
+        preconditioned = _solve(factor, residual)
         previous, product = product, residual @ preconditioned
         if product <= forcing**2 * first:
             break

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
 from tells.stats import group_weights
 from tells.uncertainty.probe_files import Probe, ProbeSet, StatesSource
 from tells.uncertainty.probe_search import (
-    Rows,
+    SearchRows,
     Task,
     best_choice,
     finite_states,
@@ -39,7 +41,6 @@ from tells.uncertainty.probe_targets import (
     question_folds,
     shuffle_by_question,
 )
-from threadpoolctl import threadpool_limits
 
 logger = logging.getLogger(__name__)
 
@@ -86,19 +87,20 @@ class _Study:
     groups: NDArray[np.int64]
     splits: NDArray
     datasets: NDArray
+    replayed: NDArray[np.bool_]
 
-    def rows(self, target: Target, train_on: Sequence[str], values: Floats) -> Rows:
+    def rows(self, target: Target, train_on: Sequence[str]) -> SearchRows:
         """Training and validation rows of a target, with folds when validation questions are few."""
-        learn = target.usable & (self.splits != "test") & np.isin(self.datasets, list(train_on))
+        learn = target.usable & self.replayed & (self.splits != "test") & np.isin(self.datasets, list(train_on))
         train = learn & (self.splits == "train")
         n_validation = np.unique(self.groups[learn & ~train]).size
         folds = None
         if n_validation < self.settings.minimum_validation_questions:
             folds = np.full(learn.size, -1)
             folds[learn] = question_folds(
-                values[learn], self.groups[learn], folds=self.settings.folds, seed=self.settings.seed
+                target.values[learn], self.groups[learn], folds=self.settings.folds, seed=self.settings.seed
             )
-        return Rows(learn, train, self.groups, folds)
+        return SearchRows(learn, train, self.groups, folds)
 
 
 def fit_probes(runs: pl.DataFrame, source: StatesSource, settings: ProbeSettings | None = None) -> ProbeSet:
@@ -118,6 +120,8 @@ def fit_probes(runs: pl.DataFrame, source: StatesSource, settings: ProbeSettings
     """
     settings = settings or ProbeSettings()
     targets = make_targets(runs, entropy=settings.entropy, min_valid=settings.min_valid)
+    # Runs of a data set without replay have labels but no states; they must not count as validation questions.
+    replayed = runs["shard"].is_not_null() if "shard" in runs.columns else pl.repeat(True, runs.height, eager=True)
     study = _Study(
         runs,
         source,
@@ -125,10 +129,11 @@ def fit_probes(runs: pl.DataFrame, source: StatesSource, settings: ProbeSettings
         np.unique(runs["group"].to_numpy(), return_inverse=True)[1].astype(np.int64),
         runs["split"].to_numpy(),
         runs["dataset"].to_numpy(),
+        replayed.to_numpy(),
     )
     probes: list[Probe] = []
     unfitted: dict[str, str] = {}
-    trained = data_sets_with_training(runs)
+    trained = data_sets_with_training(runs.filter(replayed))
     entropies = [targets[SEMANTIC_ENTROPY], targets[SEMANTIC_ENTROPY_RAW]]
     for related in ([targets[ACCURACY]], entropies):
         _fit_related(study, related, trained, probes, unfitted)
@@ -142,48 +147,54 @@ def fit_probes(runs: pl.DataFrame, source: StatesSource, settings: ProbeSettings
     return ProbeSet(tuple(probes), unfitted)
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """One probe to come: its name, target, labels, and the positions it may choose from (None: all)."""
+
+    name: str
+    target: Target
+    task: Task
+    positions: tuple[str, ...] | None = None
+
+
+def _plans(study: _Study, target: Target) -> list[_Plan]:
+    """The probe of a target and its variants."""
+    task = Task(target.name, target.values, target.binary)
+    plans = [_Plan(target.name, target, task)]
+    if target.binary:
+        if PROMPT_END in _positions(study):
+            plans.append(_Plan(f"{target.name}.{PROMPT_END}", target, task, (PROMPT_END,)))
+        shuffled = shuffle_by_question(target.values, study.groups, study.splits, seed=study.settings.seed)
+        name = f"{target.name}.shuffled"
+        plans.append(_Plan(name, target, Task(name, shuffled, True)))
+    return plans
+
+
 def _fit_related(
     study: _Study, related: list[Target], trained: Sequence[str], probes: list[Probe], unfitted: dict[str, str]
 ) -> None:
-    """Fit targets that have labels on the same rows, their shuffled and prompt-end variants, in one search."""
-    variants = {target.name: _variants(study, target) for target in related}
+    """Fit targets that have labels on the same rows, and their variants, in one search."""
+    plans = []
     for target in related:
-        if target.reason is not None:
-            unfitted.update(dict.fromkeys(variants[target.name], target.reason))
-    learnable = [target for target in related if target.reason is None]
-    if not learnable:
+        if target.reason is None:
+            plans += _plans(study, target)
+        else:
+            unfitted.update({plan.name: target.reason for plan in _plans(study, target)})
+    if not plans:
         return
-    tasks, of_task = [], {}
-    for target in learnable:
-        tasks.append(Task(target.name, target.values, target.binary))
-        if target.binary:
-            shuffled = shuffle_by_question(target.values, study.groups, study.splits, seed=study.settings.seed)
-            tasks.append(Task(f"{target.name}.shuffled", shuffled, True))
-        of_task.update({task.name: (target, task) for task in tasks if task.name not in of_task})
-    rows = study.rows(learnable[-1], trained, learnable[-1].values)
-    tables = _search(study, tasks, rows)
-    for name, (target, task) in of_task.items():
-        _choose_and_fit(study, name, target, task, rows, trained, tables[name], None, probes, unfitted)
-        if name == target.name and f"{name}.{PROMPT_END}" in variants[name]:
-            variant = f"{name}.{PROMPT_END}"
-            only = (PROMPT_END,)
-            _choose_and_fit(study, variant, target, task, rows, trained, tables[name], only, probes, unfitted)
-
-
-def _variants(study: _Study, target: Target) -> list[str]:
-    names = [target.name]
-    if target.binary:
-        names.append(f"{target.name}.shuffled")
-        if PROMPT_END in _positions(study):
-            names.append(f"{target.name}.{PROMPT_END}")
-    return names
+    # Folds follow the last target: the raw entropy orders questions more finely than its classes.
+    rows = study.rows(plans[-1].target, trained)
+    tasks = {plan.task.name: plan.task for plan in plans}
+    tables = _search(study, list(tasks.values()), rows)
+    for plan in plans:
+        _choose_and_fit(study, plan, rows, trained, tables[plan.task.name], probes, unfitted)
 
 
 def _positions(study: _Study) -> Sequence[str]:
     return study.source.positions if study.settings.positions is None else study.settings.positions
 
 
-def _search(study: _Study, tasks: Sequence[Task], rows: Rows) -> Mapping[str, list[dict[str, Any]]]:
+def _search(study: _Study, tasks: Sequence[Task], rows: SearchRows) -> Mapping[str, list[dict[str, Any]]]:
     settings = study.settings
     return search(
         study.source,
@@ -197,47 +208,45 @@ def _search(study: _Study, tasks: Sequence[Task], rows: Rows) -> Mapping[str, li
 
 def _choose_and_fit(
     study: _Study,
-    name: str,
-    target: Target,
-    task: Task,
-    rows: Rows,
+    plan: _Plan,
+    rows: SearchRows,
     trained: Sequence[str],
     table: Sequence[dict[str, Any]],
-    positions: Sequence[str] | None,
     probes: list[Probe],
     unfitted: dict[str, str],
 ) -> None:
     """Take the best choice of a search, fit it on training rows and calibrate it on validation rows."""
-    choice = best_choice(table, positions)
+    allowed = [row for row in table if plan.positions is None or row["position"] in plan.positions]
+    choice = best_choice(allowed)
     if choice is None:
-        unfitted[name] = "no choice of layer, position and C has a defined value on held-out questions"
+        unfitted[plan.name] = "no choice of layer, position and C has a defined value on held-out questions"
         return
     layer = study.source.layers.index(choice["layer"])
     position = study.source.positions.index(choice["position"])
     states, valid = study.source.states(layer, position)
     seen = np.flatnonzero(rows.learn & valid)
     chosen = finite_states(states, seen, choice["layer"], choice["position"])
-    fitted = _fit_at(chosen, seen, task, rows, choice["strength"])
+    fitted = _fit_at(chosen, seen, plan.task, rows, choice["strength"])
     if isinstance(fitted, str):
-        unfitted[name] = fitted
+        unfitted[plan.name] = fitted
         return
     probe = replace(
         fitted,
-        name=name,
-        target=target.name,
+        name=plan.name,
+        target=plan.target.name,
         layer=choice["layer"],
         position=choice["position"],
-        tau=target.tau,
+        tau=plan.target.tau,
         trained_on=tuple(trained),
         selection="validation" if rows.folds is None else "cross_validation",
         selection_value=choice["value"],
-        table=tuple(row for row in table if positions is None or row["position"] in positions),
+        table=tuple(allowed),
         seed=study.settings.seed,
     )
     probes.append(probe)
 
 
-def _fit_at(states: Floats, seen: NDArray, task: Task, rows: Rows, strength: float) -> Probe | str:
+def _fit_at(states: Floats, seen: NDArray, task: Task, rows: SearchRows, strength: float) -> Probe | str:
     """Fit the states [seen, width] of the rows `seen` at one C; the reason when that is impossible."""
     train = rows.train[seen]
     fit, held = seen[train], seen[~train]
@@ -249,7 +258,7 @@ def _fit_at(states: Floats, seen: NDArray, task: Task, rows: Rows, strength: flo
         if task.binary:
             coefficients = design.fit_logistic(task.values[fit], None, FINAL_TOLERANCE)
         else:
-            coefficients = design.fit_ridge(task.values[fit])
+            coefficients = design.fit_ridge(task.values[fit], FINAL_TOLERANCE)
         weights, intercept = design.unrotate(coefficients)
         calibration, note = None, None
         if task.binary:
@@ -298,7 +307,7 @@ def _fit_token_entropy(
         unfitted[name] = f"the runs have no column {TOKEN_ENTROPY_COLUMN}"
         return
     feature = study.runs[TOKEN_ENTROPY_COLUMN].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    rows = replace(study.rows(target, trained, target.values), folds=None)
+    rows = replace(study.rows(target, trained), folds=None)
     seen = np.flatnonzero(rows.learn & np.isfinite(feature))
     task = Task(name, target.values, True)
     fitted = _fit_at(feature[seen][:, None], seen, task, rows, TOKEN_ENTROPY_STRENGTH)
@@ -328,7 +337,7 @@ def _fit_one_data_set(
     if reason is not None:
         unfitted[name] = reason
         return
-    rows = study.rows(target, [dataset], target.values)
-    task = Task(name, target.values, True)
-    table = _search(study, [task], rows)[name]
-    _choose_and_fit(study, name, target, task, rows, [dataset], table, None, probes, unfitted)
+    rows = study.rows(target, [dataset])
+    plan = _Plan(name, target, Task(name, target.values, True))
+    table = _search(study, [plan.task], rows)[name]
+    _choose_and_fit(study, plan, rows, [dataset], table, probes, unfitted)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
 from tells.uncertainty.probe_files import StatesSource
 from tells.uncertainty.probe_search import finite_states
 from tells.uncertainty.probe_solver import standardise

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+
 from tells.tables import SCHEMAS
 
 SHOWN_PROBLEMS = 50

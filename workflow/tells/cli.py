@@ -1,0 +1,86 @@
+"""The command `tells`: what surrounds a run of the workflow."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tells.config import ConfigError, load_workflow, select_experiments
+from tells.tables import TableError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="tells", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    show = commands.add_parser("show", help="print an experiment's results")
+    show.add_argument("experiments", nargs="*", help="names; default: those of config/config.yaml")
+    doctor = commands.add_parser("doctor", help="check what an experiment needs, before a run")
+    doctor.add_argument("experiments", nargs="*", help="names; default: those of config/config.yaml")
+    resume = commands.add_parser("resume", help="unlock after a killed run, and go on")
+    resume.add_argument("arguments", nargs=argparse.REMAINDER, help="what you gave to snakemake")
+    schemas = commands.add_parser("schemas", help="write the JSON Schemas of all definitions")
+    schemas.add_argument("--folder", type=Path, default=Path("config/schemas"))
+    chosen = parser.parse_args(arguments)
+    try:
+        return {"show": _show, "doctor": _doctor, "resume": _resume, "schemas": _schemas}[chosen.command](chosen)
+    except (ConfigError, TableError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _show(chosen: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from tells.report.terminal import uncertainty_report
+
+    _, experiments = load_workflow(Path.cwd(), _override(chosen.experiments))
+    console, missing = Console(), []
+    for name, experiment in experiments.items():
+        for study in experiment.studies():
+            results = Path("experiments") / name / study / "results.json"
+            if results.exists():
+                console.print(uncertainty_report(results, Path("logs") / name / study))
+            else:
+                missing.append(str(results))
+    if missing:
+        known = ", ".join(select_experiments(Path.cwd()))
+        print(f"not there yet: {', '.join(missing)}; make it with `snakemake --profile cpu` (experiments: {known})")
+    return 1 if missing else 0
+
+
+def _doctor(chosen: argparse.Namespace) -> int:
+    from tells.doctor import examine, format_findings
+
+    site, experiments = load_workflow(Path.cwd(), _override(chosen.experiments))
+    findings = examine(Path.cwd(), experiments, site)
+    print(format_findings(findings) if findings else "everything the experiments need is here")
+    return 1 if any(finding.severity == "error" for finding in findings) else 0
+
+
+def _resume(chosen: argparse.Namespace) -> int:
+    arguments = [argument for argument in chosen.arguments if argument != "--"]
+    snakemake = [sys.executable, "-m", "snakemake", *arguments]
+    unlocked = subprocess.run([*snakemake, "--unlock"], check=False, capture_output=True, text=True)
+    if unlocked.returncode:
+        print(unlocked.stderr, file=sys.stderr)
+        return unlocked.returncode
+    return subprocess.run([*snakemake, "--rerun-incomplete"], check=False).returncode
+
+
+def _schemas(chosen: argparse.Namespace) -> int:
+    from tells.config.schemas import write_schemas
+
+    write_schemas(chosen.folder)
+    return 0
+
+
+def _override(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    return {"experiments": tuple(names)} if names else {}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
