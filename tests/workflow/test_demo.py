@@ -37,9 +37,9 @@ def runs(demo) -> pl.DataFrame:
 
 
 def test_the_demo_is_a_small_but_honest_study(results, runs):
-    accuracy = {(record["dataset"], record["measure"]): record for record in results["accuracy"]}
-    assert 0.35 < accuracy["sums", "all_runs"]["value"] < 0.75
-    assert 0.2 < accuracy["capitals", "all_runs"]["value"] < 0.6
+    accuracy = {(record["dataset"], record["metric"]): record for record in results["accuracy"]}
+    assert 0.35 < accuracy["sums", "accuracy_all_runs"]["value"] < 0.75
+    assert 0.2 < accuracy["capitals", "accuracy_all_runs"]["value"] < 0.6
     sampled = runs.filter(~pl.col("greedy"))
     assert sampled["truncated"].mean() < 0.05
     per_question = sampled.group_by("dataset", "prompt_id").agg(pl.col("correct").mean())
@@ -87,7 +87,7 @@ def test_sampled_semantic_entropy_tells_correct_from_wrong(results):
 def test_results_agree_with_the_tables_they_come_from(results, runs):
     sums = runs.filter((pl.col("dataset") == "sums") & ~pl.col("greedy"))
     record = next(
-        record for record in results["accuracy"] if (record["dataset"], record["measure"]) == ("sums", "all_runs")
+        record for record in results["accuracy"] if (record["dataset"], record["metric"]) == ("sums", "accuracy_all_runs")
     )
     assert record["value"] == pytest.approx(sums["correct"].fill_null(False).mean(), abs=1e-9)
 

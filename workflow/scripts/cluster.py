@@ -14,9 +14,8 @@ with job(snakemake.log[0], snakemake.output) as report:
     if method == "nli":
         from tells.uncertainty.entailment import EntailmentClassifier, load_entailment_model
 
-        models["classifier"] = EntailmentClassifier(
-            *load_entailment_model(read_json(snakemake.input.models[0])["path"])
-        )
+        manifest = read_json(snakemake.input.models[0])
+        models["classifier"] = EntailmentClassifier(*load_entailment_model(manifest["path"]), name=manifest["name"])
     if method == "cosine":
         from sentence_transformers import SentenceTransformer
 

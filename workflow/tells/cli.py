@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tells.config import ConfigError, load_workflow, select_experiments
-from tells.tables import TableError
+from tells.tables import TableError, write_atomically
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     show = commands.add_parser("show", help="print an experiment's results")
     show.add_argument("experiments", nargs="*", help="names; default: those of config/config.yaml")
+    show.add_argument("--svg", type=Path, help="also write the tables as a picture")
     doctor = commands.add_parser("doctor", help="check what an experiment needs, before a run")
     doctor.add_argument("experiments", nargs="*", help="names; default: those of config/config.yaml")
     resume = commands.add_parser("resume", help="unlock after a killed run, and go on")
@@ -38,7 +39,7 @@ def _show(chosen: argparse.Namespace) -> int:
     from tells.report.terminal import uncertainty_report
 
     _, experiments = load_workflow(Path.cwd(), _override(chosen.experiments))
-    console, missing = Console(), []
+    console, missing = Console(record=chosen.svg is not None), []
     for name, experiment in experiments.items():
         for study in experiment.studies():
             results = Path("experiments") / name / study / "results.json"
@@ -46,6 +47,9 @@ def _show(chosen: argparse.Namespace) -> int:
                 console.print(uncertainty_report(results, Path("logs") / name / study))
             else:
                 missing.append(str(results))
+    if chosen.svg is not None:
+        with write_atomically(chosen.svg) as temporary:
+            console.save_svg(str(temporary), title="tells show")
     if missing:
         known = ", ".join(select_experiments(Path.cwd()))
         print(f"not there yet: {', '.join(missing)}; make it with `snakemake --profile cpu` (experiments: {known})")

@@ -22,7 +22,9 @@ from pathlib import Path
 from tells.config import ConfigError, Experiment, Site, load_models
 from tells.examination import (
     Finding,
+    QuestionSets,
     disk_findings,
+    hub_cache_folder,
     hub_findings,
     needed_models,
     outdated_results,
@@ -195,7 +197,7 @@ def _packages(extras: set[str]) -> tuple[list[str], list[str]]:
     return missing, wrong
 
 
-def _judge_findings(experiments: Mapping[str, Experiment], question_sets: Mapping) -> Iterator[Finding]:
+def _judge_findings(experiments: Mapping[str, Experiment], question_sets: QuestionSets) -> Iterator[Finding]:
     judged = [
         name
         for name, one in experiments.items()
@@ -259,7 +261,7 @@ def _misfits(experiment: Experiment, slice_gb: float | None, gpus: list[Gpu]) ->
         yield f"bfloat16 needs compute capability 8.0, {gpu.name} has {shown}", "set engine.dtype to float16"
 
 
-def _graders(experiment: str, question_sets: Mapping) -> set[str]:
+def _graders(experiment: str, question_sets: QuestionSets) -> set[str]:
     return {found.grader for (name, _), found in question_sets.items() if name == experiment}
 
 

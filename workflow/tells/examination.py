@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import importlib.util
-import json
 import os
 import shutil
 import tempfile
@@ -147,7 +146,9 @@ def hub_findings(files: Iterable[HubFile]) -> list[Finding]:
             cure = f"where the hub can be reached, fetch it into the cache that HF_HOME names here: {file.command}"
             findings.append(Finding("error", what, cure))
         elif status in (401, 403):
-            cure = f"accept its terms at {file.page} and log in with `hf auth login`; if there is no such page, correct it"
+            cure = (
+                f"accept its terms at {file.page} and log in with `hf auth login`; if there is no such page, correct it"
+            )
             findings.append(Finding("error", f"{file.what}: the hub does not give it out (HTTP {status})", cure))
         elif status == 404:
             cure = f"correct its name, revision or file; look at {file.page}"
@@ -192,7 +193,7 @@ def disk_findings(root: Path, experiments: Mapping[str, Experiment], question_se
         for experiment, name, collection in _collections(experiments)
         if collection.samples is None
         for folder in [root / f"experiments/{experiment}/uncertainty/{name}"]
-        for questions in [_count_questions(folder, collection, question_sets.get((experiment, name)))]
+        for questions in [_count_questions(root, folder, collection, question_sets.get((experiment, name)))]
     )
     place = root / "experiments" if (root / "experiments").exists() else root
     free = shutil.disk_usage(place).free
@@ -268,7 +269,10 @@ def _is_cached(entry: ModelEntry) -> bool:
     index = config.with_name("model.safetensors.index.json")
     if not index.exists():
         return any(path.exists() for path in config.parent.glob("*.safetensors"))
-    weights = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    try:
+        weights = set(read_json(index)["weight_map"].values())
+    except (TableError, KeyError):
+        return False
     return all((config.parent / name).exists() for name in weights)
 
 
@@ -334,7 +338,9 @@ def _model_shape(root: Path, model: str) -> tuple[int, int] | None:
         return None
 
 
-def _count_questions(folder: Path, collection: UncertaintyCollection, found: QuestionSet | None) -> int | None:
+def _count_questions(
+    root: Path, folder: Path, collection: UncertaintyCollection, found: QuestionSet | None
+) -> int | None:
     """How many questions a collection has, or at most has; None where that takes a look at the hub."""
     import polars as pl
 
@@ -343,7 +349,7 @@ def _count_questions(folder: Path, collection: UncertaintyCollection, found: Que
             return pl.scan_parquet(folder / "prompts.parquet").select(pl.len()).collect().item()
         except pl.exceptions.PolarsError:
             return None
-    data = Path(collection.path) if collection.path else found and found.data_file
+    data = root / collection.path if collection.path else found and found.data_file
     if data and data.suffix == ".jsonl" and data.is_file():
         with open(data, "rb") as lines:
             count = sum(1 for _ in lines)

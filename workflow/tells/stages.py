@@ -28,7 +28,7 @@ STAGES: dict[str, Stage] = {
     "replay": Stage(1, (*_MODEL, "models/replay.py", "models/spans.py", "models/hooks.py")),
     "p_true": Stage(1, (*_MODEL, "models/prompts.py", "uncertainty/p_true.py")),
     "grade": Stage(1, ("uncertainty/answers.py",)),
-    "cluster": Stage(1, ("uncertainty/clustering.py", "uncertainty/entailment.py")),
+    "cluster": Stage(1, tuple(f"uncertainty/{name}.py" for name in ("answers", "clustering", "entailment"))),
     "entropy": Stage(1, ("uncertainty/entropy.py",)),
     "train_probes": Stage(
         1, ("uncertainty/probe*.py", "uncertainty/runs.py", "uncertainty/splits.py", "uncertainty/threshold.py")

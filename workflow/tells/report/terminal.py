@@ -42,7 +42,7 @@ def _data_sets(content: Mapping[str, Any], title: str) -> Table:
     for column in ("data set", "role", "questions", "runs", "cut", "accuracy: all runs", "complete", "greedy"):
         table.add_column(column, justify="left" if column in ("data set", "role") else "right")
     table.add_column("semantic entropy (nats)", justify="right")
-    accuracy = {(record["dataset"], record["measure"]): record for record in content["accuracy"]}
+    accuracy = {(record["dataset"], record["metric"]): record for record in content["accuracy"]}
     for name, facts in content["datasets"].items():
         entropy = facts["semantic_entropy_mean"]
         table.add_row(
@@ -51,7 +51,7 @@ def _data_sets(content: Mapping[str, Any], title: str) -> Table:
             str(facts["n_questions"]),
             str(facts["n_runs"]),
             str(facts["n_truncated"]),
-            *(interval(accuracy[name, measure]) for measure in ("all_runs", "complete_runs", "greedy")),
+            *(interval(accuracy[name, f"accuracy_{runs}"]) for runs in ("all_runs", "complete_runs", "greedy")),
             "–" if entropy is None else f"{entropy:.3f}",
         )
     return table
@@ -60,17 +60,21 @@ def _data_sets(content: Mapping[str, Any], title: str) -> Table:
 def _scores(records: Sequence[Mapping[str, Any]], outcome: str, text: str) -> Table:
     """AUROC of every probe and baseline, data sets side by side."""
     chosen = [record for record in records if record["outcome"] == outcome and record["metric"] == "auroc"]
+    chosen = [record for record in chosen if record["kind"] != "transfer"]
     datasets = sorted({(record["dataset"], record["distribution"]) for record in chosen}, key=lambda pair: pair[1])
-    sizes = {record["dataset"]: record for record in chosen if record["value"] is not None}
+    sizes: dict[str, Mapping[str, Any]] = {}
+    for record in sorted(chosen, key=lambda record: record["n_rows"]):
+        sizes[record["dataset"]] = record
     table = Table(
         title=f"AUROC of {text}, test questions",
         caption="95% interval and p by question blocks; Holm over all probes and data sets",
     )
     table.add_column("score")
     for dataset, distribution in datasets:
-        size = sizes.get(dataset)
-        n = f"{size['n_rows']} runs, {size['n_questions']} questions" if size else "no runs"
-        table.add_column(f"{dataset} ({distribution} of distribution)\n{n}", justify="right")
+        size = sizes[dataset]
+        where = {"in": "in distribution", "out": "out of distribution"}[distribution]
+        n = f"up to {size['n_rows']} runs of {size['n_questions']} questions"
+        table.add_column(f"{dataset} ({where})\n{n}", justify="right")
         table.add_column("p (Holm)", justify="right")
     names = dict.fromkeys(record["score"] for record in chosen)
     found = {(record["score"], record["dataset"]): record for record in chosen}
@@ -113,4 +117,4 @@ def interval(record: Mapping[str, Any]) -> str:
 
 def _p_value(record: Mapping[str, Any]) -> str:
     corrected = record.get("p_holm")
-    return "" if corrected is None else f"{corrected:.3f}"
+    return "" if corrected is None else f"{corrected:.3f}" if corrected >= 0.001 else "< 0.001"

@@ -177,20 +177,21 @@ def _search_slice(
         holding = finite_states(states, held, layer, position)
         weights = group_weights(rows.groups[fit])
         work = [task if share else None for task, share in zip(tasks, weighing, strict=True)]
+        parted = (fitting, weights, holding, work, fit, held, strengths)
         try:
-            part = _search_part(
-                WeightedDesign(fitting, weights, precision=np.float32), holding, work, fit, held, strengths
-            )
+            part = _search_part(np.float32, *parted)
         except ConvergenceError:
             # Single precision is for speed; a part that is too badly conditioned for it is done in double.
-            part = _search_part(WeightedDesign(fitting, weights), holding, work, fit, held, strengths)
+            part = _search_part(np.float64, *parted)
         totals += np.array(weighing)[:, None] * part
         shares += weighing
     return np.where(shares[:, None] > 0, totals / np.maximum(shares, 1)[:, None], np.nan)
 
 
 def _search_part(
-    design: WeightedDesign,
+    precision: type,
+    fitting: Floats,
+    weights: Floats,
     holding: Floats,
     tasks: Sequence[Task | None],
     fit: NDArray,
@@ -198,6 +199,7 @@ def _search_part(
     strengths: Sequence[float],
 ) -> NDArray:
     """Values [tasks, strengths] on the held-out states [held, width] of one part; 0 where there is no task."""
+    design = WeightedDesign(fitting, weights, precision=precision)
     standard = (holding - design.mean) / design.scale
     values = np.zeros((len(tasks), len(strengths)))
     starts: list[Floats | None] = [None] * len(tasks)

@@ -35,13 +35,13 @@ def standardise(states: NDArray) -> tuple[Floats, Floats, Floats]:
     Returns:
         Standardised states [rows, width], means [width], scales [width]; a constant feature has scale 1.
     """
-    values = np.asarray(states, dtype=np.float64)
-    constant = values.max(axis=0) == values.min(axis=0)
+    centred = np.array(states, dtype=np.float64)
+    constant = centred.max(axis=0) == centred.min(axis=0)
     # The mean of equal numbers is rounded; taking one of them makes a constant feature exactly zero.
-    mean = np.where(constant, values[0], values.mean(axis=0))
-    centred = values - mean
-    scale = np.where(constant, 1.0, np.sqrt(np.mean(centred**2, axis=0)))
-    scale = np.where(scale > 0.0, scale, 1.0)
+    mean = np.where(constant, centred[0], centred.mean(axis=0))
+    centred -= mean
+    variance = np.einsum("ij,ij->j", centred, centred) / centred.shape[0]
+    scale = np.where(variance > 0.0, np.sqrt(variance), 1.0)
     centred /= scale
     return centred, mean, scale
 
