@@ -57,7 +57,8 @@ def study_results(study=None):
 
 def preflight():
     """Stop before the first job where something that an experiment needs is missing."""
-    findings = examine(Path.cwd(), EXPERIMENTS, SITE)
+    deployed = bool(workflow.deployment_settings.deployment_method)
+    findings = examine(Path.cwd(), EXPERIMENTS, SITE, elsewhere=not workflow.local_exec, deployed=deployed)
     if findings:
         print(format_findings(findings), file=sys.stderr)
     if any(finding.severity == "error" for finding in findings):

@@ -11,35 +11,29 @@ import sys
 from collections.abc import Callable
 
 import torch
-from real_model import BATCH, SAMPLES, TOKENS, peak_of, print_peak, prompt_ids, ratio, real_model, seconds_in_turns
+from real_model import SAMPLES, TOKENS, peak_of, print_peak, prompt_ids, ratio, real_model, seconds_in_turns
 
-from tells.config import GenerationConfig
-from tells.models.engines import Request
-from tells.models.engines.hf import HfEngine
 from tells.models.forward import common_prefix, compute_prefix, logits_of, prefill, run_block
 from tells.models.loading import LoadedModel
 from tells.models.replay import ReplayRow, _cheapest_order, replay, row_inputs
 from tells.models.runs import replay_row
 
-ROWS, REPEATS, TARGET = 32, 5, 1.3
+PROMPTS, ROWS, REPEATS, TARGET = 8, 32, 5, 1.3
 POSITIONS = ("prompt_end", "think_end", "answer_end", "answer_mean", "think_mean")
 HEAD_TOKENS = 256
 
 
-def sampled_rows(loaded: LoadedModel) -> list[ReplayRow]:
-    """Runs of the sums, of 32 tokens unless they ended before."""
-    settings = GenerationConfig(temperature=0.8, max_new_tokens=TOKENS)
-    requests = [Request(ids, seed) for ids in prompt_ids(loaded) for seed in range(SAMPLES)]
-    runs = HfEngine(loaded, batch_size=BATCH).generate(requests, settings)
-    return [
-        replay_row(
-            loaded.tokenizer,
-            {"prompt_token_ids": request.prompt_token_ids, "token_ids": run.token_ids, "text": run.text},
-            opened=True,
-            think_end="</think>",
-        )
-        for request, run in zip(requests, runs, strict=True)
-    ]
+def written_rows(loaded: LoadedModel) -> list[ReplayRow]:
+    """Runs of the sums as the model would write them, right and wrong, of 20 to 32 tokens."""
+    rows = []
+    for place, prompt in enumerate(prompt_ids(loaded)[:PROMPTS]):
+        for sample in range(SAMPLES):
+            text = f"{place} plus {sample} makes {place + sample}.</think>\n\\boxed{{{place + sample}}}"
+            text += " " + "so " * (3 * sample % 10)
+            token_ids = loaded.tokenizer(text)["input_ids"][:TOKENS]
+            run = {"prompt_token_ids": prompt, "token_ids": token_ids, "text": loaded.tokenizer.decode(token_ids)}
+            rows.append(replay_row(loaded.tokenizer, run, opened=True, think_end="</think>"))
+    return rows
 
 
 @torch.inference_mode()
@@ -96,7 +90,7 @@ def variants_of(loaded: LoadedModel, rows: list[ReplayRow]) -> dict[str, Callabl
 def main() -> None:
     """Print the figures."""
     loaded = real_model()
-    rows = sampled_rows(loaded)
+    rows = written_rows(loaded)
     if len(sys.argv) > 1:
         variants_of(loaded, rows)[sys.argv[1]]()
         print_peak()

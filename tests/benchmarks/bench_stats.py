@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
+
 from tells.stats import auroc, average_precision, bootstrap_ci, paired_bootstrap, permutation_p
 
 QUESTIONS, RUNS, DRAWS, TARGET_SECONDS = 500, 10, 1000, 1.0

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+
 from tells.config import EngineConfig
 from tells.models.engines import select
 from tells.models.engines.select import choose_engine, open_engine

@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 import torch
+
 from tells.config import EngineConfig, GenerationConfig
 from tells.models.engines import Request, open_engine
 from tells.models.engines.hf import HfEngine

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tells.stats import (
     auroc,
     average_precision,

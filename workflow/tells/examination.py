@@ -5,6 +5,7 @@ Each function looks at one kind of thing and returns findings, each with its cur
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import importlib.util
 import os
@@ -146,9 +147,7 @@ def hub_findings(files: Iterable[HubFile]) -> list[Finding]:
             cure = f"where the hub can be reached, fetch it into the cache that HF_HOME names here: {file.command}"
             findings.append(Finding("error", what, cure))
         elif status in (401, 403):
-            cure = (
-                f"accept its terms at {file.page} and log in with `hf auth login`; if there is no such page, correct it"
-            )
+            cure = f"accept its terms at {file.page} and log in (`hf auth login`), or correct the name"
             findings.append(Finding("error", f"{file.what}: the hub does not give it out (HTTP {status})", cure))
         elif status == 404:
             cure = f"correct its name, revision or file; look at {file.page}"
@@ -253,7 +252,7 @@ def _manifest_findings(root: Path, users: str, manifest: Path) -> Iterator[Findi
     shown = manifest.relative_to(root)
     try:
         folder = root / read_json(manifest)["path"]
-    except (TableError, KeyError, TypeError) as error:
+    except (TableError, OSError, KeyError, TypeError) as error:
         yield Finding("error", f"{users}: {shown} cannot be used: {error}", f"delete {shown}; it is fetched again")
         return
     if not (folder / "config.json").exists():
@@ -299,9 +298,11 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def _ask(address: str) -> int | None:
     from huggingface_hub import get_token
 
-    token = get_token()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    request = urllib.request.Request(address, method="HEAD", headers=headers)
+    request = urllib.request.Request(address, method="HEAD")
+    # Where HF_HOME cannot be read there is no token either; the folder is a finding of its own.
+    with contextlib.suppress(OSError):
+        if token := get_token():
+            request.add_header("Authorization", f"Bearer {token}")
     try:
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=_HUB_PATIENCE_SECONDS) as answer:
             return answer.status
@@ -334,7 +335,7 @@ def _model_shape(root: Path, model: str) -> tuple[int, int] | None:
         config = read_json(folder / "config.json")
         config = config.get("text_config", config)
         return int(config["num_hidden_layers"]), int(config["hidden_size"])
-    except (TableError, KeyError, TypeError):
+    except (TableError, OSError, KeyError, TypeError):
         return None
 
 

@@ -1,6 +1,6 @@
 """JSON schemas of the YAML files, made from the typed definitions: for editors, and for people who look up a key.
 
-The files in config/schemas are written by `python -m tells.config.schemas`. They describe a file as it is written,
+The files in config/schemas are written by `tells schemas`. They describe a file as it is written,
 before `extends` and `models` are resolved; the loader (`tells.config.load`) checks more than a schema can say.
 """
 
@@ -99,8 +99,3 @@ def _models_schema() -> dict[str, Any]:
         "additionalProperties": {"$ref": "#/$defs/ModelEntry"},
         "$defs": {**entry.pop("$defs", {}), "ModelEntry": entry},
     }
-
-
-if __name__ == "__main__":
-    for _path in write_schemas("config/schemas"):
-        print(_path)

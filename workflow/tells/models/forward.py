@@ -128,6 +128,16 @@ def causal_mask(valid: torch.Tensor, queries: int) -> torch.Tensor:
     return mask | own
 
 
+def row_inputs(
+    prefilled: Prefilled, generated: torch.Tensor, lengths: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Ids and positions [rows, 1 + tokens] and mask of the pass over the last prompt token and the generated ones."""
+    token_ids = torch.cat([prefilled.last_prompt_token[:, None], generated], dim=1)
+    steps = torch.arange(token_ids.shape[1], device=token_ids.device)
+    valid = torch.cat([prefilled.mask, steps <= lengths[:, None]], dim=1)
+    return token_ids, prefilled.positions[:, None] + steps, causal_mask(valid, token_ids.shape[1])
+
+
 def logits_of(model: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor:
     """Logits in float32 [..., vocabulary] of hidden states after the final norm [..., width]."""
     config = model.config.get_text_config()

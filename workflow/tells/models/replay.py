@@ -18,12 +18,12 @@ import torch
 
 from tells.models.forward import (
     Prefilled,
-    causal_mask,
     common_prefix,
     compute_prefix,
     halve_on_memory_error,
     logits_of,
     prefill,
+    row_inputs,
     run_block,
 )
 from tells.models.hooks import capture
@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 CONFIDENCE_TOKENS = 20
 _LARGEST_FLOAT16 = 6e4
 _TOKENS_PER_HEAD_PASS = 256
+_TOKENS_IN_CACHE = 16
+_SMALLEST_LOGIT = -1e4
 _WINDOW = re.compile(r"response(?:\[:(\d+)\])?")
 
 
@@ -184,16 +186,6 @@ def _read_by_hooks(
     return hidden, torch.stack([outputs[layer] for layer in layers], dim=1).cpu()
 
 
-def row_inputs(
-    prefilled: Prefilled, generated: torch.Tensor, lengths: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Ids and positions [rows, 1 + tokens] and mask of the pass over the last prompt token and the generated ones."""
-    token_ids = torch.cat([prefilled.last_prompt_token[:, None], generated], dim=1)
-    steps = torch.arange(token_ids.shape[1], device=token_ids.device)
-    valid = torch.cat([prefilled.mask, steps <= lengths[:, None]], dim=1)
-    return token_ids, prefilled.positions[:, None] + steps, causal_mask(valid, token_ids.shape[1])
-
-
 def _states_reader(backend: str):  # noqa: ANN202
     if backend == "hf":
         return _read_by_hooks
@@ -206,15 +198,29 @@ def _states_reader(backend: str):  # noqa: ANN202
 
 def _token_facts(model: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Entropy, log-probability and confidence of [tokens]; hidden [tokens, width] -> [3, tokens] float32 on the CPU."""
-    facts = torch.empty(3, len(targets))
+    facts = torch.empty(3, len(targets), device=hidden.device)
+    # The head wants many tokens at once; what follows reads its logits many times, on a CPU best out of the cache.
+    at_once = _TOKENS_IN_CACHE if hidden.device.type == "cpu" else _TOKENS_PER_HEAD_PASS
     for start in range(0, len(targets), _TOKENS_PER_HEAD_PASS):
-        chunk = slice(start, start + _TOKENS_PER_HEAD_PASS)
-        logprobs = torch.log_softmax(logits_of(model, hidden[chunk]), dim=-1)
-        top = logprobs.topk(min(CONFIDENCE_TOKENS, logprobs.shape[1]), dim=-1).values
-        facts[1, chunk] = logprobs.gather(1, targets[chunk, None])[:, 0].cpu()
-        facts[2, chunk] = -top.mean(-1).cpu()
-        facts[0, chunk] = -torch.linalg.vecdot(logprobs.exp(), logprobs.clamp(min=-1e4)).cpu()
-    return facts
+        logits = logits_of(model, hidden[start : start + _TOKENS_PER_HEAD_PASS])
+        for first in range(0, len(logits), at_once):
+            chunk = slice(start + first, start + first + at_once)
+            facts[:, chunk] = _facts_of_logits(logits[first : first + at_once], targets[chunk])
+    return facts.cpu()
+
+
+def _facts_of_logits(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """As `_token_facts`, from logits [tokens, vocabulary], which are overwritten."""
+    top = logits.topk(min(CONFIDENCE_TOKENS, logits.shape[1]), dim=-1).values
+    largest = top[:, 0]
+    own = logits.gather(1, targets[:, None])[:, 0]
+    # A logit of minus infinity weighs nothing, but times its weight of zero it would be NaN.
+    shifted = logits.sub_(largest[:, None]).clamp_(min=_SMALLEST_LOGIT)
+    weights = shifted.exp()
+    total = weights.sum(-1)
+    normaliser = total.log()
+    entropy = normaliser - weights.mul_(shifted).sum(-1) / total
+    return torch.stack([entropy, own - largest - normaliser, largest + normaliser - top.mean(-1)])
 
 
 class _Result:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from tells.models.attention import attend_to
-from tells.models.forward import Prefilled
+from tells.models.forward import Prefilled, row_inputs
 from tells.models.hooks import find_blocks
-from tells.models.replay import row_inputs
 
 
 def read_by_nnsight(

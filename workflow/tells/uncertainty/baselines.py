@@ -56,7 +56,8 @@ class Score:
 
     Attributes:
         name: of the probe or baseline.
-        kind: `probe`, `control` (shuffled labels), `transfer` (trained on one data set) or `baseline`.
+        kind: `probe`, `control` (shuffled labels; one shuffle points somewhere by chance, so on average alone is its
+            AUROC 0.5), `transfer` (trained on one data set) or `baseline`.
         outcome: what it is scored on.
         values: [rows]; NaN where a run has none.
         probability: [rows] calibrated probability of class 1; None for a score that is no probability.

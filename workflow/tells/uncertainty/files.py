@@ -28,7 +28,12 @@ def read_collections(files: Mapping[str, Sequence[str]]) -> dict[str, Collection
 
 
 def open_states(runs: pl.DataFrame, paths: Sequence[str]) -> HiddenStates:
-    """Hidden states of the runs, in the runs' order, from the shards of all collections."""
+    """Hidden states of the runs, in the runs' order, from the shards of all collections.
+
+    A study of the user's own samples has no shards: a source without layers, on which no probe can be fitted.
+    """
+    if not paths:
+        return HiddenStates(runs, {}, layers=[], positions=[])
     shards = {(Path(path).parents[1].name, int(Path(path).stem.rpartition("-")[2])): path for path in paths}
     metadata = read_metadata(paths[0])
     return HiddenStates(runs, shards, layers=metadata["layers"], positions=metadata["positions"])

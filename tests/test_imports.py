@@ -1,0 +1,148 @@
+"""Who imports whom: layers point downward, and light modules load nothing heavy."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+LIBRARY = Path(__file__).parents[1] / "workflow/tells"
+HEAVY = ("torch", "transformers", "snakemake", "sentence_transformers", "vllm", "huggingface_hub", "pandas")
+STUDIES = ("uncertainty", "traits", "safety")
+ABOVE_STUDIES = ("agreement", "report", "dashboard")
+# What each package may import of the library, beside itself. Downward only.
+ALLOWED = {
+    "config": set(),
+    "stats": set(),
+    "stages": set(),
+    "tables": {"stages"},
+    "jobs": {"tables"},
+    "progress": set(),
+    "shards": {"tables"},
+    "models": {"config", "tables", "jobs", "progress"},
+    "judge": {"config", "tables", "jobs", "progress", "stats"},
+    **{study: {"config", "tables", "stats", "jobs", "progress", "shards", "models", "judge"} for study in STUDIES},
+}
+
+
+def modules() -> list[Path]:
+    return sorted(LIBRARY.rglob("*.py"))
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(LIBRARY.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def package(module: str) -> str:
+    """The part of the library a module belongs to: `config` of `tells.config.load`."""
+    return module.partition(".")[2].partition(".")[0]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module a file imports, at its top or within a function, relative imports resolved."""
+    base = dotted(path).split(".")
+    base = base if path.name == "__init__.py" else base[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = ".".join(base[: len(base) - node.level + 1]) if node.level else ""
+            origin = ".".join(part for part in (start, node.module) if part)
+            yield origin
+            yield from (f"{origin}.{alias.name}" for alias in node.names if origin == "tells")
+
+
+def library_imports(path: Path) -> set[str]:
+    """Packages of the library that a file imports, its own left out."""
+    own = package(dotted(path))
+    return {package(name) for name in imports(path) if name.split(".")[0] == "tells"} - {own, ""}
+
+
+def light_modules() -> list[str]:
+    """Modules that must load nothing heavy."""
+    light = {"stats", "config", "tables", "uncertainty", "judge", "stages", "jobs", "progress", "shards", "doctor"}
+    found = [name for name in map(dotted, modules()) if package(name) in light]
+    return ["tells", "tells.models", "tells.models.spans", "tells.models.materialise", *found]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, list[str]]:
+    """The heavy packages that each light module loads, in a fresh interpreter of its own."""
+    # One interpreter for all shows at once whether any is heavy; only then is each looked at alone.
+    names = light_modules()
+    return {name: [] for name in names} if not _loads(*names) else {name: _loads(name) for name in names}
+
+
+def _loads(*names: str) -> list[str]:
+    code = "import sys, importlib\nfor name in sys.argv[1:]: importlib.import_module(name)\nprint(*sys.modules)"
+    return sorted({*HEAVY} & {*_output(code, *names).split()})
+
+
+def _output(code: str, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("module", light_modules())
+def test_a_light_module_loads_nothing_heavy(module: str, loaded: dict[str, list[str]]):
+    assert loaded[module] == []
+
+
+def test_a_heavy_package_is_noticed_where_it_is_loaded():
+    assert "huggingface_hub" in _loads("huggingface_hub.constants")
+
+
+def test_the_library_never_sees_snakemake():
+    seen = [dotted(path) for path in modules() if any(name.split(".")[0] == "snakemake" for name in imports(path))]
+    assert seen == []
+
+
+def test_the_library_never_uses_the_object_that_scripts_get():
+    users = []
+    for path in modules():
+        names = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Name)]
+        own = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+        users += [f"{dotted(path)}:{node.lineno}" for node in names if node.id == "snakemake" and node.id not in own]
+    assert users == []
+
+
+@pytest.mark.parametrize("path", modules(), ids=dotted)
+def test_a_module_imports_only_what_is_below_it(path: Path):
+    own = package(dotted(path))
+    if own in ALLOWED:
+        assert library_imports(path) <= ALLOWED[own]
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_studies_never_import_each_other_or_what_is_above(study: str):
+    forbidden = {*STUDIES, *ABOVE_STUDIES} - {study}
+    for path in modules():
+        if package(dotted(path)) == study:
+            assert not library_imports(path) & forbidden, dotted(path)
+
+
+def test_torch_modules_live_in_models_alone():
+    def at_top(path: Path) -> set[str]:
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        names = [node.module or "" for node in body if isinstance(node, ast.ImportFrom)]
+        names += [alias.name for node in body if isinstance(node, ast.Import) for alias in node.names]
+        return {name.split(".")[0] for name in names}
+
+    assert [dotted(path) for path in modules() if package(dotted(path)) != "models" and at_top(path) & {*HEAVY}] == []
+
+
+def test_imports_are_found_wherever_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys.modules[__name__], "LIBRARY", tmp_path / "tells")
+    path = tmp_path / "tells/stats/metrics.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "import numpy\nfrom tells import models\nfrom ..traits import vectors\n"
+        "def f():\n    import tells.judge.runner\n    from . import inputs\n"
+    )
+    assert library_imports(path) == {"models", "traits", "judge"}

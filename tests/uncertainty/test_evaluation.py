@@ -1,0 +1,366 @@
+"""Evaluation: what is scored on which rows, in which direction, and what stands in a record."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from probe_helpers import LAYERS, POSITIONS, ArrayStates, make_study
+
+from tells.stats import auroc, ece, holm, spearman
+from tells.uncertainty.baselines import BASELINES, sign_towards
+from tells.uncertainty.evaluation import evaluate, transfer_matrix
+from tells.uncertainty.evaluation_metrics import InferenceSettings, accuracy_summary
+from tells.uncertainty.probe_files import ProbeSet, apply
+from tells.uncertainty.probes import ProbeSettings, fit_probes
+
+QUICK = InferenceSettings(bootstrap=40, permutations=39)
+BARE = InferenceSettings(bootstrap=2, permutations=1)
+METRICS = [
+    "aurac",
+    "auroc",
+    "auroc_minus_token_entropy",
+    "auroc_question",
+    "auroc_within_question",
+    "average_precision",
+    "brier",
+    "confidence_when_correct",
+    "confidence_when_incorrect",
+    "ece_10",
+    "prr",
+]
+FAST = ProbeSettings(regularisation=(0.01, 0.1))
+
+
+@pytest.fixture(scope="module")
+def study():
+    """Two in-distribution data sets and one outside, with the probes and their evaluation."""
+    runs, states = make_study(questions=50, datasets=("capitals", "sums"), outside=("far",))
+    probes = fit_probes(runs, states, FAST)
+    return runs, states, probes, evaluate(runs, states, probes, settings=QUICK)
+
+
+def find(records, **keys):
+    found = [record for record in records if all(record[key] == value for key, value in keys.items())]
+    assert len(found) == 1, f"{len(found)} records with {keys}"
+    return found[0]
+
+
+def held_out_rows(runs, dataset):
+    return ((runs["split"] == "test") & ~runs["greedy"] & (runs["dataset"] == dataset)).to_numpy()
+
+
+def scores_of(probe, states):
+    place = LAYERS.index(probe.layer), POSITIONS.index(probe.position)
+    return apply(probe, states.states(*place)[0])
+
+
+def test_a_record_holds_the_metric_of_the_held_out_sampled_runs(study):
+    runs, states, probes, evaluation = study
+    rows = held_out_rows(runs, "sums")
+    applied = scores_of(probes["accuracy"], states)
+    correct = runs["correct"].to_numpy()[rows]
+    record = find(evaluation.records, outcome="accuracy", score="accuracy", dataset="sums", metric="auroc")
+    assert record["value"] == auroc(correct, applied.score[rows])
+    assert record["low"] <= record["value"] <= record["high"]
+    assert record["p"] == 1 / (QUICK.permutations + 1)
+    assert (record["n_rows"], record["n_questions"], record["split"]) == (50, 10, "test")
+    assert record["prevalence"] == pytest.approx(correct.mean())
+    record = find(evaluation.records, outcome="accuracy", score="accuracy", dataset="sums", metric="ece_10")
+    assert record["value"] == ece(correct, applied.probability[rows])
+
+
+def test_every_metric_stands_for_every_probe_and_baseline_on_every_data_set(study):
+    evaluation = study[3]
+    names = {record["score"] for record in evaluation.records if record["outcome"] == "accuracy"}
+    baselines = {baseline.name for baseline in BASELINES if not baseline.optional}
+    assert names == baselines | {
+        "accuracy",
+        "accuracy.prompt_end",
+        "accuracy.shuffled",
+        "accuracy@capitals",
+        "accuracy@sums",
+        "semantic_entropy",
+        "semantic_entropy_raw",
+    }
+    for dataset in ("capitals", "sums", "far"):
+        found = [
+            record["metric"]
+            for record in evaluation.records
+            if (record["outcome"], record["score"], record["dataset"]) == ("accuracy", "accuracy", dataset)
+        ]
+        assert sorted(found) == METRICS
+
+
+def test_a_data_set_without_training_rows_is_out_of_distribution(study):
+    records = study[3].records
+    for record in records:
+        if record["kind"] in ("probe", "control"):
+            assert record["trained_on"] == ["capitals", "sums"]
+            assert record["distribution"] == ("out" if record["dataset"] == "far" else "in")
+    record = find(records, outcome="accuracy", score="accuracy", dataset="far", metric="auroc")
+    assert (record["n_rows"], record["n_questions"]) == (250, 50)
+    assert record["value"] > 0.8
+
+
+def test_shuffled_labels_know_nothing_on_average():
+    """One shuffled probe points somewhere by chance, and the interval of its AUROC does not cover that chance."""
+    runs, states = make_study(questions=60)
+    rows = held_out_rows(runs, "sums")
+    correct = runs["correct"].to_numpy()[rows]
+    values = []
+    for seed in range(24):
+        probes = fit_probes(runs, states, ProbeSettings(regularisation=(0.1,), seed=seed))
+        values.append(auroc(correct, scores_of(probes["accuracy.shuffled"], states).score[rows]))
+    error = np.std(values, ddof=1) / np.sqrt(len(values))
+    assert abs(np.mean(values) - 0.5) < 3 * error
+    assert error < 0.05
+    assert auroc(correct, scores_of(probes["accuracy"], states).score[rows]) > 0.8
+
+
+def test_the_shuffled_probe_is_a_control_outside_the_corrected_family(study):
+    record = find(study[3].records, outcome="accuracy", score="accuracy.shuffled", dataset="far", metric="auroc")
+    assert record["kind"] == "control"
+    assert record["value"] is not None
+    assert record["p_holm"] is None
+
+
+def test_the_entropy_probe_is_scored_on_correctness_as_an_uncertainty(study):
+    runs, states, probes, evaluation = study
+    rows = held_out_rows(runs, "far")
+    score = scores_of(probes["semantic_entropy"], states).score[rows]
+    keys = {"score": "semantic_entropy", "dataset": "far"}
+    crossed = find(evaluation.records, outcome="accuracy", metric="auroc", **keys)
+    assert crossed["value"] == auroc(runs["correct"].to_numpy()[rows], -score)
+    assert crossed["value"] > 0.7
+    own = find(evaluation.records, outcome="semantic_entropy", metric="auroc", **keys)
+    high = runs["discrete"].to_numpy()[rows] > probes["semantic_entropy"].tau
+    assert own["value"] == auroc(high, score)
+    calibration = find(evaluation.records, outcome="accuracy", metric="brier", **keys)
+    assert calibration["value"] is None
+    assert "no probability" in calibration["reason"]
+
+
+def test_the_raw_entropy_is_judged_by_rank_correlation(study):
+    runs, states, probes, evaluation = study
+    rows = held_out_rows(runs, "far")
+    keys = {"outcome": "semantic_entropy_raw", "score": "semantic_entropy_raw", "dataset": "far"}
+    record = find(evaluation.records, **keys)
+    score = scores_of(probes["semantic_entropy_raw"], states).score[rows]
+    assert record["metric"] == "spearman"
+    assert record["value"] == pytest.approx(spearman(runs["discrete"].to_numpy()[rows], score))
+
+
+@pytest.mark.parametrize(
+    ("column", "direction"),
+    [("entropy_think_mean", -1), ("rao", -1), ("n_think", -1), ("majority_share", 1), ("mean_log_likelihood", 1)],
+)
+def test_the_direction_of_a_baseline_is_fixed_and_never_fitted(study, column, direction):
+    runs, states, probes, _ = study
+    name = next(baseline.name for baseline in BASELINES if baseline.column == column)
+    # Turned round in the data, the signal must be reported below chance, not turned back.
+    turned = runs.with_columns(-pl.col(column).cast(pl.Float64))
+    plain = ProbeSet(tuple(probe for probe in probes.probes if probe.layer is not None))
+    for table, sign in ((runs, 1), (turned, -1)):
+        evaluation = evaluate(table, states, plain, settings=BARE)
+        rows = held_out_rows(table, "far")
+        values = sign * direction * runs[column].to_numpy()[rows]
+        record = find(evaluation.records, outcome="accuracy", score=name, dataset="far", metric="auroc")
+        assert record["value"] == pytest.approx(auroc(runs["correct"].to_numpy()[rows], values))
+        record = find(evaluation.records, outcome="semantic_entropy", score=name, dataset="far", metric="auroc")
+        high = runs["discrete"].to_numpy()[rows] > probes["semantic_entropy"].tau
+        assert record["value"] == pytest.approx(auroc(high, -values))
+
+
+def test_uncertainty_is_negated_for_accuracy_and_confidence_for_entropy():
+    assert sign_towards("accuracy", uncertainty=True) == -1
+    assert sign_towards("accuracy", uncertainty=False) == 1
+    assert sign_towards("semantic_entropy", uncertainty=True) == 1
+    assert sign_towards("semantic_entropy_raw", uncertainty=False) == -1
+    with pytest.raises(ValueError, match="outcome"):
+        sign_towards("luck", uncertainty=True)
+
+
+def test_the_question_level_outcome_is_the_greedy_run(study):
+    runs, states, probes, evaluation = study
+    rows = ((runs["dataset"] == "far") & runs["greedy"]).to_numpy()
+    keys = {"dataset": "far", "metric": "auroc_question"}
+    record = find(evaluation.records, outcome="accuracy", score="accuracy", **keys)
+    score = scores_of(probes["accuracy"], states).score[rows]
+    assert record["value"] == auroc(runs["correct"].to_numpy()[rows], score)
+    assert record["n_rows"] == record["n_questions"] == 50
+    entropy = find(evaluation.records, outcome="semantic_entropy", score="semantic_entropy", **keys)
+    assert entropy["n_rows"] == 50
+
+
+def test_without_greedy_runs_the_question_level_says_so():
+    runs, states = make_study(questions=40, greedy=False)
+    evaluation = evaluate(runs, states, fit_probes(runs, states, FAST), settings=BARE)
+    record = find(evaluation.records, outcome="accuracy", score="accuracy", metric="auroc_question")
+    assert (record["value"], record["reason"]) == (None, "no greedy runs")
+    assert find(evaluation.accuracy, metric="accuracy_greedy")["reason"] == "no rows"
+
+
+def test_an_entropy_cannot_be_scored_on_itself_nor_within_a_question(study):
+    records = study[3].records
+    record = find(records, outcome="semantic_entropy", score="discrete", dataset="sums", metric="auroc")
+    assert (record["value"], record["reason"]) == (None, "the target is made of this score")
+    keys = {"score": "semantic_entropy", "dataset": "sums", "metric": "auroc_within_question"}
+    record = find(records, outcome="semantic_entropy", **keys)
+    assert (record["value"], record["reason"]) == (None, "no question has runs of both classes")
+
+
+def test_the_prompt_end_cannot_tell_runs_of_one_question_apart(study):
+    keys = {"outcome": "accuracy", "dataset": "far", "metric": "auroc_within_question"}
+    assert find(study[3].records, score="accuracy.prompt_end", **keys)["value"] == 0.5
+    assert find(study[3].records, score="accuracy", **keys)["value"] > 0.8
+
+
+def test_the_paired_difference_is_that_of_the_two_aurocs_on_common_rows(study):
+    runs, states, _, _ = study
+    missing = runs.with_columns(
+        entropy_think_mean=pl.when(pl.col("sample") == 0).then(None).otherwise("entropy_think_mean")
+    )
+    probes = fit_probes(missing, states, FAST)
+    evaluation = evaluate(missing, states, probes, settings=BARE)
+    keys = {"outcome": "accuracy", "dataset": "far"}
+    record = find(evaluation.records, score="accuracy", metric="auroc_minus_token_entropy", **keys)
+    rows = held_out_rows(runs, "far") & (runs["sample"] != 0).to_numpy()
+    correct, feature = runs["correct"].to_numpy()[rows], runs["entropy_think_mean"].to_numpy()[rows]
+    score = scores_of(probes["accuracy"], states).score[rows]
+    assert record["value"] == pytest.approx(auroc(correct, score) - auroc(correct, -feature))
+    assert record["n_rows"] == rows.sum() == 200
+    assert find(evaluation.records, score="token_entropy", metric="auroc", **keys)["n_rows"] == 200
+    assert find(evaluation.records, score="accuracy", metric="auroc", **keys)["n_rows"] == 250
+    brier = find(evaluation.records, score="token_entropy", metric="brier", **keys)
+    assert 0 < brier["value"] < 0.5
+
+
+def test_holm_covers_the_primary_metric_of_every_probe_and_data_set(study):
+    records = study[3].records
+    family = [record for record in records if record["kind"] == "probe" and record["metric"] == "auroc"]
+    # Probes on correctness: accuracy, its prompt end, two crossed; on entropy: two and the raw one.
+    assert len(family) == (4 + 3) * 3
+    assert [record["p_holm"] for record in family] == holm([record["p"] for record in family])
+    assert all(record["n_tests"] == len(family) for record in family)
+    assert all(record["p_holm"] is None for record in records if not any(record is other for other in family))
+
+
+def test_the_transfer_matrix_holds_out_its_diagonal(study):
+    _, _, probes, evaluation = study
+    cells = transfer_matrix(evaluation.records)
+    assert {(cell["outcome"], cell["train"], cell["test"]) for cell in cells} == {
+        (outcome, train, test)
+        for outcome in ("accuracy", "semantic_entropy")
+        for train in ("capitals", "sums")
+        for test in ("capitals", "sums", "far")
+    }
+    diagonal = find(cells, outcome="accuracy", train="sums", test="sums")
+    assert diagonal["n_questions"] == 10
+    assert probes["accuracy@sums"].trained_on == ("sums",)
+    other = find(evaluation.records, score="accuracy@sums", dataset="capitals")
+    assert other["distribution"] == "out"
+
+
+def test_a_test_question_that_was_trained_on_elsewhere_is_left_out_and_counted():
+    runs, states = make_study(questions=40, outside=("far",))
+    shared = (pl.col("dataset") == "far") & (pl.col("prompt_id") == "q000")
+    runs = runs.with_columns(group=pl.when(shared).then(pl.lit("sums-000")).otherwise("group"))
+    evaluation = evaluate(runs, states, fit_probes(runs, states, FAST), settings=BARE)
+    record = find(evaluation.records, outcome="accuracy", score="accuracy", dataset="far", metric="auroc")
+    assert record["n_questions"] == 39
+    assert evaluation.n_seen_elsewhere == 6
+
+
+def test_the_probe_is_more_confident_of_correct_runs(study):
+    runs, states, probes, evaluation = study
+    keys = {"outcome": "accuracy", "score": "accuracy", "dataset": "far"}
+    right = find(evaluation.records, metric="confidence_when_correct", **keys)
+    wrong = find(evaluation.records, metric="confidence_when_incorrect", **keys)
+    assert right["low"] > wrong["high"]
+    rows = held_out_rows(runs, "far") & runs["correct"].to_numpy()
+    assert right["value"] == pytest.approx(scores_of(probes["accuracy"], states).probability[rows].mean())
+    assert right["n_rows"] + wrong["n_rows"] == 250
+
+
+def test_a_degenerate_target_has_records_that_say_why():
+    runs, states = make_study(questions=40)
+    runs = runs.with_columns(discrete=pl.lit(0.7))
+    evaluation = evaluate(runs, states, fit_probes(runs, states, FAST), settings=BARE)
+    for score in ("semantic_entropy", "semantic_entropy.shuffled", "token_entropy"):
+        record = find(evaluation.records, outcome="semantic_entropy", score=score, metric="auroc")
+        assert record["value"] is None
+        assert "degenerate" in record["reason"]
+    assert find(evaluation.records, outcome="accuracy", score="accuracy", metric="auroc")["value"] > 0.7
+
+
+def test_one_class_in_the_test_set_is_none_with_a_reason():
+    runs, states = make_study(questions=40)
+    runs = runs.with_columns(correct=pl.when(pl.col("split") == "test").then(pl.lit(True)).otherwise("correct"))
+    evaluation = evaluate(runs, states, fit_probes(runs, states, FAST), settings=QUICK)
+    record = find(evaluation.records, outcome="accuracy", score="accuracy", metric="auroc")
+    assert (record["value"], record["low"], record["p"], record["p_holm"]) == (None, None, None, None)
+    assert "one class only" in record["reason"]
+    assert find(evaluation.records, outcome="accuracy", score="accuracy", metric="brier")["value"] is not None
+    assert find(evaluation.records, score="accuracy", metric="confidence_when_incorrect")["reason"] == "no rows"
+
+
+def test_everything_is_ready_for_json_and_twice_the_same(study):
+    runs, states, probes, evaluation = study
+    text = json.dumps([evaluation.records, evaluation.accuracy], allow_nan=False)
+    again = evaluate(runs, states, probes, settings=QUICK)
+    assert json.dumps([again.records, again.accuracy], allow_nan=False) == text
+    assert again.scores.equals(evaluation.scores)
+    assert all(record["reason"] for record in evaluation.records if record["value"] is None)
+    keys = [(record["outcome"], record["score"], record["dataset"], record["metric"]) for record in evaluation.records]
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_scores_table_has_a_row_a_run_and_null_where_there_is_no_state():
+    runs, states = make_study(questions=40)
+    states.valid[3, :] = False
+    probes = fit_probes(runs, states, FAST)
+    scores = evaluate(runs, states, probes, settings=BARE).scores
+    assert scores.height == runs.height
+    assert scores["accuracy.score"].null_count() == scores["accuracy.probability"].null_count() == 1
+    assert scores["semantic_entropy_raw.score"].null_count() == 1
+    assert "semantic_entropy_raw.probability" not in scores.columns
+    assert not any(scores[name].is_nan().any() for name, kind in scores.schema.items() if kind.is_float())
+
+
+def test_probes_of_other_runs_are_refused(study):
+    runs, states, probes, _ = study
+    with pytest.raises(ValueError, match="threshold"):
+        evaluate(runs.with_columns(pl.col("discrete") * 2), states, probes, settings=BARE)
+    other = ArrayStates(states.hidden[:, :1], states.valid, LAYERS[:1], POSITIONS)
+    with pytest.raises(ValueError, match="layer 7"):
+        evaluate(runs, other, probes, settings=BARE)
+
+
+def test_accuracy_is_given_over_all_and_over_complete_runs_and_greedily():
+    rows = [
+        # group, greedy, truncated, correct, answer
+        ("a", False, False, True, "1"),
+        ("a", False, True, None, None),
+        ("a", False, False, None, "x"),
+        ("b", False, False, False, "2"),
+        ("b", False, False, True, "3"),
+        ("b", False, False, None, None),
+        ("a", True, False, True, "1"),
+        ("b", True, True, None, None),
+    ]
+    runs = pl.DataFrame(rows, schema=["group", "greedy", "truncated", "correct", "answer"], orient="row")
+    records = accuracy_summary(runs.with_columns(dataset=pl.lit("sums")), QUICK)
+    everything = find(records, metric="accuracy_all_runs")
+    # The run with an answer that cannot be graded is left out; truncated and unanswered ones are wrong.
+    assert everything["value"] == pytest.approx(2 / 5)
+    assert (everything["n_rows"], everything["n_truncated"], everything["n_ungraded"]) == (5, 1, 1)
+    complete = find(records, metric="accuracy_complete_runs")
+    assert complete["value"] == pytest.approx(2 / 3)
+    assert (complete["n_rows"], complete["n_truncated"], complete["n_ungraded"]) == (3, 0, 2)
+    greedy = find(records, metric="accuracy_greedy")
+    assert (greedy["value"], greedy["n_rows"], greedy["n_questions"]) == (0.5, 2, 2)
+    assert greedy["low"] == 0.0
+    assert greedy["high"] == 1.0
