@@ -34,9 +34,7 @@ RIVER_LOGS = "logs/{experiment}/{study}/{collection}"
 LOGS = "logs/{experiment}/uncertainty/{collection}"
 STUDY_LOGS = "logs/{experiment}/uncertainty"
 
-# Jobs end themselves when this process does, and only local rules reach the network.
 announce_head()
-os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def one_of(names):

@@ -61,7 +61,7 @@ def snakemake(
     clone: Path, *arguments: str, experiment: str = "tiny", profile: str = "ci", timeout: float = 600
 ) -> subprocess.CompletedProcess:
     """Run snakemake in a clone; output and errors together."""
-    command = [*SNAKEMAKE, "--config", f"experiments={experiment}", "--profile", profile_of(profile), *arguments]
+    command = [*SNAKEMAKE, "--config", f"experiments={experiment}", "threads=1", "--profile", profile_of(profile), *arguments]
     return subprocess.run(
         command,
         cwd=clone,

@@ -398,11 +398,11 @@ def test_a_damaged_probe_file_is_named(tmp_path):
 
 
 def test_equal_states_have_equal_scores_wherever_they_stand():
-    # At this width a matrix product rounds equal rows differently.
     probe = fit_probes(*make_study(questions=30, width=577), FAST)["accuracy"]
     state = np.random.default_rng(0).normal(size=(1, probe.weights.size))
-    scores = apply(probe, np.repeat(state, 33, axis=0)).score
-    assert np.unique(scores).size == 1
+    # A matrix product rounds equal rows differently at some of these heights.
+    for rows in range(2, 70):
+        assert np.unique(apply(probe, np.repeat(state, rows, axis=0)).score).size == 1
     with pytest.raises(ValueError, match="reads"):
         apply(probe, state[:, :-1])
 

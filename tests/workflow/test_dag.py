@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from workflow_helpers import TINY, dry_run_jobs, make_clone, snakemake, write_experiment
+from workflow_helpers import ROOT, TINY, dry_run_jobs, make_clone, snakemake, write_experiment
 
 pytestmark = pytest.mark.slow
 GPU_RULES = {"sample_shard", "replay_shard", "ask_p_true"}
@@ -36,6 +36,12 @@ def test_every_profile_dry_runs_in_a_fresh_clone(tmp_path, profile):
     jobs = dry_run_jobs(make_clone(tmp_path), profile=profile, experiment="demo")
     assert jobs["prompts"] == 2
     assert jobs["train_probes"] == 1
+
+
+@pytest.mark.parametrize("experiment", sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml")))
+def test_every_definition_dry_runs(tmp_path, experiment):
+    jobs = dry_run_jobs(make_clone(tmp_path), experiment=experiment, profile="gpu")
+    assert jobs["analyse_uncertainty"] == 1
 
 
 def test_a_second_run_does_nothing(built):

@@ -20,7 +20,7 @@ SHARDS = [
 TARGET = f"{SUMS}/replay.parquet"
 # Long enough that a kill meets a job at work.
 SLOW = {**TINY, "engine": {**TINY["engine"], "batch_size": 1}}
-SLOW["uncertainty"] = {**TINY["uncertainty"], "max_new_tokens": 400}
+SLOW["uncertainty"] = {**TINY["uncertainty"], "max_new_tokens": 150}
 
 
 @pytest.fixture(scope="module")
@@ -33,22 +33,22 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def start(clone: Path) -> subprocess.Popen:
-    command = [*SNAKEMAKE, "--profile", "profiles/ci", TARGET, "--config", "experiments=tiny"]
+    command = [*SNAKEMAKE, "--profile", "profiles/ci", TARGET, "--config", "experiments=tiny", "threads=1"]
     return subprocess.Popen(
         command, cwd=clone, env=environment(clone), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
 
 
 def wait_for_job(clone: Path, job: str, timeout: float = 180) -> int:
-    """Wait until a job says it is running; returns its process id."""
-    status = clone / f"logs/tiny/uncertainty/sums/{job}.status.json"
+    """Wait until a job has its model and is at work; returns its process id."""
+    status, log = (clone / f"logs/tiny/uncertainty/sums/{job}.{ending}" for ending in ("status.json", "log"))
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
-        if status.exists():
+        if status.exists() and "loaded tiny-random" in log.read_text():
             content = json.loads(status.read_text())
-            if content["state"] == "running":
-                return content["pid"]
-        time.sleep(0.02)
+            assert content["state"] == "running", "the job was over before it could be killed"
+            return content["pid"]
+        time.sleep(0.005)
     raise AssertionError(f"{job} was not seen running")
 
 
@@ -99,6 +99,7 @@ def test_a_killed_head_takes_its_jobs_along_and_resume_gives_the_same_bytes(tmp_
         TARGET,
         "--config",
         "experiments=tiny",
+        "threads=1",
     ]
     done = subprocess.run(command, cwd=clone, env=environment(clone), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

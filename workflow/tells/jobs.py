@@ -116,8 +116,12 @@ def watch_head(interval: float = 0.5) -> None:
 
 
 def announce_head() -> None:
-    """Called by the head: tell the jobs to come who started them."""
+    """Called by the head: tell the jobs to come who started them, and keep them off the network.
+
+    Only the local rules that fetch take HF_HUB_OFFLINE back.
+    """
     os.environ[HEAD_VARIABLE] = f"{os.getpid()}:{process_start(os.getpid())}"
+    os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def process_start(pid: int) -> str | None:

@@ -136,24 +136,39 @@ def evaluate(
     _check_thresholds(probes, targets)
     scored = score_runs(runs, source, probes)
     outside = held_out(runs)
-    shared = {
-        "held_out": outside,
-        "datasets": runs["dataset"].to_numpy(),
-        "groups": runs["group"].to_numpy(),
-        "greedy": runs["greedy"].to_numpy(),
-        "greedy_correct": _greedy_correct(runs),
-        "trained": data_sets_with_training(runs),
-        "settings": settings,
-    }
     jobs: list[tuple[_Outcome, list[Score], str]] = []
     for name in OUTCOMES:
-        outcome = _Outcome(targets[name], **shared)
+        outcome = _outcome(targets[name], runs, outside, settings)
         scores = [
             *probe_scores(probes, scored, name),
             *unfitted_scores(probes, name, runs.height),
             *baseline_scores(runs, scored, name, entropy=entropy),
         ]
-        jobs += [(outcome, scores, dataset) for dataset in sorted(set(shared["datasets"].tolist()))]
+        jobs += [(outcome, scores, dataset) for dataset in runs["dataset"].unique().sort().to_list()]
+    records = _all_records(jobs)
+    return Evaluation(
+        records,
+        accuracy_summary(runs, settings),
+        _score_table(runs, targets, scored),
+        int(((runs["split"] == "test").to_numpy() & ~outside).sum()),
+    )
+
+
+def _outcome(target: Target, runs: pl.DataFrame, outside: NDArray[np.bool_], settings: InferenceSettings) -> _Outcome:
+    return _Outcome(
+        target,
+        held_out=outside,
+        datasets=runs["dataset"].to_numpy(),
+        groups=runs["group"].to_numpy(),
+        greedy=runs["greedy"].to_numpy(),
+        greedy_correct=_greedy_correct(runs),
+        trained=data_sets_with_training(runs),
+        settings=settings,
+    )
+
+
+def _all_records(jobs: Sequence[tuple[_Outcome, list[Score], str]]) -> list[Record]:
+    """Records of every score of every (outcome, scores, data set), corrected for their number."""
     records: list[Record] = []
     with progress(sum(len(scores) for _, scores, _ in jobs), "evaluation", "scores") as advance:
         for outcome, scores, dataset in jobs:
@@ -162,12 +177,7 @@ def evaluate(
                 records += _records(outcome, score, baseline, dataset)
                 advance(1)
     _correct_for_many(records)
-    return Evaluation(
-        records,
-        accuracy_summary(runs, settings),
-        _score_table(runs, targets, scored),
-        int(((runs["split"] == "test").to_numpy() & ~outside).sum()),
-    )
+    return records
 
 
 def _records(outcome: _Outcome, score: Score, baseline: Score | None, dataset: str) -> list[Record]:

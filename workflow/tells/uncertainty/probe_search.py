@@ -109,16 +109,12 @@ def search(
         progress(len(places), "probe search " + tasks[0].name, "states") as advance,
     ):
         for (layer, position), values in zip(places, pool.map(one, places), strict=True):
+            where = {"layer": source.layers[layer], "position": source.positions[position]}
             for task, of_task in zip(tasks, values, strict=True):
-                for strength, value in zip(strengths, of_task, strict=True):
-                    tables[task.name].append(
-                        {
-                            "layer": source.layers[layer],
-                            "position": source.positions[position],
-                            "strength": float(strength),
-                            "value": None if np.isnan(value) else float(value),
-                        }
-                    )
+                tables[task.name] += [
+                    {**where, "strength": float(strength), "value": None if np.isnan(value) else float(value)}
+                    for strength, value in zip(strengths, of_task, strict=True)
+                ]
             advance(1)
     return tables
 

@@ -1,0 +1,332 @@
+"""What README and the other pages say is so: links, paths, commands, YAML examples, the notebook, keys and columns."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from workflow_helpers import ROOT, SNAKEMAKE, environment, make_clone
+
+from tells.tables import SCHEMAS
+
+PAGES = [
+    *("README.md", "CHANGELOG.md", "config/README.md", "config/questions/README.md"),
+    *("docs/outputs.md", "docs/workflow.md", "docs/errors.md"),
+]
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+FILE_BLOCK = re.compile(
+    r"`([\w./-]+)`[^\n`]*(?:\([^\n]*\))?:\n\n```(?:yaml|json)\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+PATH = re.compile(r"(?<![\w./~{}-])(?:config|docs|envs|experiments|profiles|resources|rules|tests|workflow)/[\w./*-]+")
+MODEL = "resources/models/smollm2-135m-instruct/model.json"
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def code_of(page: str) -> list[str]:
+    """Everything that stands in code: fenced blocks but for pictures, and spans between backticks."""
+    text = text_of(page)
+    blocks = [block for _, kind, block in FENCE.findall(text) if kind != "mermaid"]
+    return blocks + re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
+
+
+def files_of_examples() -> list[tuple[str, str]]:
+    """Files that README shows, with their content, in order."""
+    return FILE_BLOCK.findall(text_of("README.md"))
+
+
+def commands(program: str) -> list[tuple[str, str]]:
+    """(page, line) of every command for a program; comments, and lines that only name a placeholder, are left out."""
+    found = []
+    for page in PAGES:
+        for code in code_of(page):
+            for line in code.splitlines():
+                line = line.partition("#")[0].strip()
+                if re.match(rf"{program} +\S", line) and "…" not in line:
+                    found.append((page, line))
+    return list(dict.fromkeys(found))
+
+
+def ids(found: list[tuple[str, str]]) -> list[str]:
+    return [f"{page}: {line}" for page, line in found]
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(folder),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=300,
+        check=False,
+    )
+
+
+def dry(words: list[str]) -> list[str]:
+    """A snakemake command with the same arguments, as a dry run."""
+    return [*SNAKEMAKE, *([] if "-n" in words else ["-n"]), *words[1:]]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which a reader has followed README's examples."""
+    folder = make_clone(tmp_path_factory.mktemp("reader"))
+    for name, content in files_of_examples():
+        path = folder / name
+        with open(path, "a", encoding="utf-8") as opened:
+            opened.write(f"\n{content}" if path.exists() else content)
+    return folder
+
+
+# Links and paths
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_relative_links_lead_to_files_that_are_there(page):
+    for link in LINK.findall(FENCE.sub("", text_of(page))):
+        if not link.startswith(("https://", "#")):
+            assert ((ROOT / page).parent / link.partition("#")[0]).exists(), link
+
+
+def named_paths() -> Iterator[tuple[str, str]]:
+    """(page, path) of every path below the top that stands in code; folders and paths with placeholders left out."""
+    shown = {name for name, _ in files_of_examples()}
+    invented = shown | {"config/questions/rivers.jsonl", "config/questions/rivers.yaml", "config/questions/NAME.yaml"}
+    for page in PAGES:
+        for code in code_of(page):
+            for path in PATH.findall(code):
+                path = path.rstrip(".")
+                if path not in {*invented, "experiments/NAME.yaml"} and not path.endswith("/") and "…" not in path:
+                    yield page, path
+
+
+def is_made(path: str) -> bool:
+    """Whether a path is an output of the workflow, which git ignores."""
+    return path.startswith("resources/") or bool(re.match(r"experiments/[^/]+/", path))
+
+
+# A message that is about a definition gone wrong may name one that is not there.
+MISSPELT = {("docs/errors.md", "experiments/dmeo.yaml")}
+
+
+@pytest.mark.parametrize(
+    ("page", "path"), sorted({pair for pair in named_paths() if not is_made(pair[1])} - MISSPELT), ids=str
+)
+def test_every_path_named_in_code_is_there(page, path):
+    assert any(ROOT.glob(path)), f"{page} names {path}"
+
+
+@pytest.mark.slow
+def test_every_output_named_in_code_can_be_asked_for(clone):
+    outputs = sorted({path for _, path in named_paths() if is_made(path) and Path(path).suffix})
+    assert "experiments/demo/uncertainty/results.parquet" in outputs
+    done = run(dry(["snakemake", "--profile", "cpu", *outputs]), clone)
+    assert done.returncode == 0, done.stdout
+
+
+# Commands
+
+
+def test_the_pages_name_commands_of_all_three_programs():
+    for program, least in (("make", 4), ("snakemake", 12), ("tells", 4)):
+        assert len(commands(program)) >= least
+
+
+@pytest.mark.parametrize(("page", "line"), commands("make"), ids=ids(commands("make")))
+def test_every_make_target_named_is_one(page, line):
+    targets = re.findall(r"^([a-z-]+):", text_of("Makefile"), flags=re.MULTILINE)
+    assert set(shlex.split(line)[1:]) <= set(targets), page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "line"), commands("snakemake"), ids=ids(commands("snakemake")))
+def test_every_snakemake_line_dry_runs_in_a_fresh_clone(clone, page, line):
+    done = run(dry(shlex.split(line)), clone)
+    assert done.returncode == 0, f"{page}: {line}\n{done.stdout}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "line"), commands("tells"), ids=ids(commands("tells")))
+def test_every_tells_line_is_understood_in_a_fresh_clone(clone, page, line):
+    words = shlex.split(line)
+    if words[1] == "resume":
+        words += ["-n"] if len(words) > 2 else ["--", "--profile", "cpu", "-n"]
+    done = run([sys.executable, "-m", "tells.cli", *words[1:]], clone)
+    # 1 says that something is missing, as it is in a fresh clone; 2 that the line is wrong.
+    assert done.returncode == 0 or (words[1] in ("show", "doctor") and done.returncode == 1), done.stdout
+    assert "Traceback" not in done.stdout
+    assert "unknown" not in done.stdout
+
+
+def test_examples_are_found_in_readme():
+    names = [name for name, _ in files_of_examples()]
+    assert {"config/questions/rivers.jsonl", "config/questions/rivers.yaml", "config/models.yaml"} <= set(names)
+    assert sum(name.startswith("experiments/") for name in names) == 3
+    for name, content in files_of_examples():
+        lines = content.splitlines() if name.endswith(".jsonl") else []
+        assert all(json.loads(line) for line in lines), name
+
+
+@pytest.mark.slow
+def test_the_examples_of_readme_make_experiments_and_read_their_data(clone):
+    names = ["rivers", "answers", "pair-smollm2-135m-instruct", "pair-smollm2-360m"]
+    done = run([*SNAKEMAKE, "-n", "--profile", "cpu", "--config", f"experiments={','.join(names)}"], clone)
+    assert done.returncode == 0, done.stdout
+    assert all(f"experiments/{name}/uncertainty/results.json" in done.stdout for name in names)
+    wanted = [f"experiments/{name}/uncertainty/rivers/prompts.parquet" for name in ("rivers", "answers")]
+    made = run([*SNAKEMAKE, "--profile", "cpu", *wanted, "--config", "experiments=rivers,answers"], clone)
+    assert made.returncode == 0, made.stdout
+    clusters = "experiments/answers/uncertainty/rivers/entropy.parquet"
+    made = run([*SNAKEMAKE, "--profile", "cpu", clusters, "--config", "experiments=answers"], clone)
+    assert made.returncode == 0, made.stdout
+
+
+# The picture, the notebook, the figures
+
+
+def test_the_graph_shows_every_rule_and_no_other():
+    graph = next(block for _, kind, block in FENCE.findall(text_of("README.md")) if kind == "mermaid")
+    nodes = set(re.findall(r"^ +(\w+) -", graph, flags=re.MULTILINE)) | set(
+        re.findall(r"-> (\w+)$", graph, re.MULTILINE)
+    )
+    files = [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]
+    rules = {
+        name
+        for path in files
+        for name in re.findall(r"^(?:rule|checkpoint) (\w+):", path.read_text(), flags=re.MULTILINE)
+    }
+    assert nodes == rules - {"uncertainty"}
+
+
+@pytest.mark.slow
+def test_the_notebook_of_readme_runs_as_it_stands():
+    block = next(block for _, kind, block in FENCE.findall(text_of("README.md")) if kind == "python")
+    if not (ROOT / MODEL).exists():
+        fetched = run([*SNAKEMAKE, "--profile", "cpu", MODEL], ROOT)
+        assert fetched.returncode == 0, fetched.stdout
+    assert "limit=12" in block
+    # Two questions show the same as twelve.
+    program = block.replace("limit=12", "limit=2") + "\nassert entropy.height == 2 and entropy['discrete'].min() >= 0\n"
+    done = run([sys.executable, "-c", program], ROOT)
+    assert done.returncode == 0, done.stdout
+    assert "discrete" in done.stdout
+
+
+def test_readme_holds_no_results_of_our_own():
+    """Figures of the demo belong to its picture, which is made from its files."""
+    text = FENCE.sub("", text_of("README.md")).replace("[0.", "")
+    published = {"0.790", "0.698", "0.691", "0.687", "0.64", "0.70", "0.57", "0.63"}
+    addresses = re.compile(r"\S*(?:arxiv|doi|qwen)\S*", re.IGNORECASE)
+    assert set(re.findall(r"\b0\.\d+\b", addresses.sub("", text))) == published
+
+
+# Keys and columns
+
+
+def keys_of_schema(schema: object) -> Iterator[str]:
+    if isinstance(schema, dict):
+        yield from schema.get("properties", {})
+        for value in schema.values():
+            yield from keys_of_schema(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from keys_of_schema(value)
+
+
+@pytest.mark.parametrize("name", ["config", "models", "experiment"])
+def test_every_key_is_explained(name):
+    schema = json.loads(text_of(f"config/schemas/{name}.json"))
+    text = text_of("config/README.md")
+    keys = set(keys_of_schema(schema))
+    assert keys
+    assert not [key for key in sorted(keys) if f"`{key}`" not in text]
+
+
+def test_every_column_of_every_table_is_explained():
+    from tells.uncertainty.entropy import ENTROPY_SCHEMA
+    from tells.uncertainty.questions import PROMPTS_SCHEMA
+
+    text = text_of("docs/outputs.md")
+    columns = {*PROMPTS_SCHEMA, *ENTROPY_SCHEMA, *(name for schema in SCHEMAS.values() for name in schema.columns)}
+    assert not [column for column in sorted(columns) if f"`{column}`" not in text]
+
+
+def test_every_output_file_is_explained():
+    text = text_of("docs/outputs.md")
+    for path in (ROOT / "rules").glob("*.smk"):
+        for output in re.findall(r"^ {4}output:\n((?: {8}.*\n)+)", path.read_text(), flags=re.MULTILINE):
+            for name in re.findall(r'"([^"]+)"', output):
+                assert Path(name.replace("{{shard}}", "0000")).name in text, name
+
+
+def test_every_metric_baseline_and_key_of_a_record_is_explained():
+    import numpy as np
+
+    from tells.uncertainty.baselines import BASELINES
+    from tells.uncertainty.evaluation import CONFIDENCE, DIFFERENCE
+    from tells.uncertainty.evaluation_metrics import (
+        AUROC,
+        QUESTION_AUROC,
+        RUN_METRICS,
+        SPEARMAN,
+        InferenceSettings,
+        ScoredRows,
+        make_record,
+    )
+
+    empty = np.zeros(0)
+    record = make_record({}, AUROC, ScoredRows(empty, empty, empty), InferenceSettings())
+    metrics = [metric.name for metric in (*RUN_METRICS, QUESTION_AUROC, SPEARMAN)]
+    names = {*record, *metrics, DIFFERENCE, *CONFIDENCE.values(), *(baseline.name for baseline in BASELINES)}
+    text = text_of("docs/outputs.md")
+    assert not [name for name in sorted(names) if f"`{name}`" not in text]
+
+
+# What is told twice
+
+
+def test_the_version_is_the_same_everywhere():
+    project = tomllib.loads(text_of("pyproject.toml"))["project"]
+    citation = yaml.safe_load(text_of("CITATION.cff"))
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
+    assert re.search(r"^## (\S+?),? ", text_of("CHANGELOG.md"), flags=re.MULTILINE)[1] == project["version"]
+
+
+def test_the_messages_of_the_error_page_are_those_of_the_code():
+    """Words of each message, so that a reworded one is noticed here."""
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow/tells").rglob("*.py"))
+    text = text_of("docs/errors.md")
+    for words in (
+        *(
+            "configuration problem(s):",
+            "unknown key; look for a misspelling",
+            "no such experiment; experiments/ holds:",
+        ),
+        *("not in the cache, and", "the hub does not give it out (HTTP", "(HF_HOME) cannot be written:"),
+        *("is gone; delete the manifest and fetch the model again", "no GPU is visible here", "made differently from"),
+        *("another process has been writing it for", "delete it and make it again", "degenerate: "),
+        *("the tokenizer has no chat template; set `kind: base`", "a completion model needs `examples`"),
+        *("the samples are the user's own: there are no token ids to replay", "older than the code of stage"),
+        *("one class only:", "the target is made of this score", "the training questions have no two "),
+    ):
+        assert words in text, words
+        assert words in source, words
+
+
+def test_no_page_speaks_of_the_machine_it_was_written_on():
+    for page in [*PAGES, "CITATION.cff"]:
+        assert not re.search(r"/work/|/home/|/root/|/tmp/", text_of(page)), page
