@@ -11,14 +11,14 @@ import sys
 from collections.abc import Callable
 
 import torch
-from real_model import SAMPLES, TOKENS, peak_of, print_peak, prompt_ids, ratio, real_model, seconds_in_turns
+from real_model import SAMPLES, TOKENS, peak_of, print_peak, prompt_ids, rates_in_turns, ratio, real_model
 
 from tells.models.forward import common_prefix, compute_prefix, logits_of, prefill, run_block
 from tells.models.loading import LoadedModel
 from tells.models.replay import ReplayRow, _cheapest_order, replay, row_inputs
 from tells.models.runs import replay_row
 
-PROMPTS, ROWS, REPEATS, TARGET = 8, 32, 5, 1.3
+PROMPTS, ROWS, REPEATS, TARGET = 4, 16, 5, 1.3
 POSITIONS = ("prompt_end", "think_end", "answer_end", "answer_mean", "think_mean")
 HEAD_TOKENS = 256
 
@@ -74,37 +74,38 @@ def logits_in_chunks(loaded: LoadedModel, hidden: torch.Tensor) -> None:
         logits_of(loaded.model, hidden[start : start + HEAD_TOKENS])
 
 
-def variants_of(loaded: LoadedModel, rows: list[ReplayRow]) -> dict[str, Callable[[], object]]:
+def variants_of(loaded: LoadedModel, rows: list[ReplayRow]) -> dict[str, Callable[[], int]]:
     """What is measured, by name."""
     shared = len(common_prefix([row.prompt_token_ids for row in rows]))
     order = _cheapest_order(rows, shared, ROWS)
     batches = [[rows[index] for index in order[start : start + ROWS]] for start in range(0, len(order), ROWS)]
     layers = range(loaded.model.config.num_hidden_layers)
-    return {
+    tokens = sum(len(row.token_ids) for row in rows)
+    runs: dict[str, Callable[[], object]] = {
         "replay": lambda: replay(loaded, rows, layers=layers, positions=POSITIONS, batch_size=ROWS),
         "bare": lambda: bare(loaded, batches),
         "bare-shared": lambda: bare_with_shared_prefix(loaded, batches),
     }
+    return {name: lambda run=run: (run(), tokens)[1] for name, run in runs.items()}
 
 
 def main() -> None:
     """Print the figures."""
     loaded = real_model()
     rows = written_rows(loaded)
+    variants = variants_of(loaded, rows)
     if len(sys.argv) > 1:
-        variants_of(loaded, rows)[sys.argv[1]]()
+        variants[sys.argv[1]]()
         print_peak()
         return
-    tokens = sum(len(row.token_ids) for row in rows)
-    print(f"replay of {len(rows)} runs, {tokens} tokens, all layers, {len(POSITIONS)} positions, {loaded.model.dtype}")
-    variants = variants_of(loaded, rows)
-    times = seconds_in_turns(variants, REPEATS)
-    print(f"  {'':12s} {'seconds':>8s} {'tokens/s':>9s} {'replay takes':>13s} {'peak MiB':>9s}")
-    for name, measured in times.items():
-        middle, against = statistics.median(measured), ratio(times["replay"], measured)
-        peak = peak_of(__file__, name)
-        print(f"  {name:12s} {middle:8.2f} {tokens / middle:9.0f} {against:12.2f}x {peak:9.0f}")
-    met = "met" if ratio(times["replay"], times["bare"]) <= TARGET else "MISSED"
+    print(f"replay of {len(rows)} runs, all layers, {len(POSITIONS)} positions, {loaded.model.dtype}")
+    variants["bare-shared"]()
+    rates = rates_in_turns(variants, REPEATS)
+    print(f"  {'':12s} {'tokens/s':>9s} {'replay takes':>13s} {'peak MiB':>9s}")
+    for name, measured in rates.items():
+        against = ratio(measured, rates["replay"])
+        print(f"  {name:12s} {statistics.median(measured):9.0f} {against:12.2f}x {peak_of(__file__, name):9.0f}")
+    met = "met" if ratio(rates["bare"], rates["replay"]) <= TARGET else "MISSED"
     print(f"  target: at most {TARGET} times the bare passes: {met}")
 
 

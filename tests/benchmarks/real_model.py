@@ -36,15 +36,15 @@ def prompt_ids(loaded: LoadedModel) -> list[tuple[int, ...]]:
     return [tuple(loaded.tokenizer(text)["input_ids"]) for text in texts]
 
 
-def seconds_in_turns(variants: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Wall time of every variant in every round; the variants take turns."""
-    times: dict[str, list[float]] = {name: [] for name in variants}
+def rates_in_turns(variants: Mapping[str, Callable[[], int]], repeats: int) -> dict[str, list[float]]:
+    """Tokens a second of every variant in every round; the variants, which return their tokens, take turns."""
+    rates: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(repeats):
         for name, run in variants.items():
             start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    return times
+            tokens = run()
+            rates[name].append(tokens / (time.perf_counter() - start))
+    return rates
 
 
 def ratio(one: list[float], other: list[float]) -> float:

@@ -1,7 +1,9 @@
 """UMAP of the hidden states that the accuracy probe reads."""
 
+import polars as pl
+
 from tells.jobs import job
-from tells.tables import make_metadata, read_json, read_metadata, read_table, write_table
+from tells.tables import SCHEMAS, make_metadata, read_json, read_metadata, read_table, write_table
 from tells.uncertainty.files import open_states, read_collections
 from tells.uncertainty.projection import ProjectionSettings, project_states
 from tells.uncertainty.runs import join_runs
@@ -12,14 +14,20 @@ with job(snakemake.log[0], snakemake.output) as report:
     runs = join_runs(read_collections(snakemake.input), read_table(snakemake.input.splits, "splits"))
     source = open_states(runs, snakemake.input.states)
     fitted = {probe["name"]: probe for probe in read_json(snakemake.input.record)["probes"]}
-    chosen = fitted.get("accuracy") or {"layer": source.layers[-1], "position": source.positions[-1]}
-    points = project_states(
-        runs,
-        source,
-        layer=chosen["layer"],
-        position=chosen["position"],
-        settings=ProjectionSettings.from_mapping(settings),
-    )
+    chosen = fitted.get("accuracy") or {
+        "layer": source.layers[-1] if source.layers else None,
+        "position": source.positions[-1] if source.positions else None,
+    }
+    if source.layers:
+        points = project_states(
+            runs,
+            source,
+            layer=chosen["layer"],
+            position=chosen["position"],
+            settings=ProjectionSettings.from_mapping(settings),
+        )
+    else:
+        points = pl.DataFrame(schema=SCHEMAS["map"].columns)
     metadata = make_metadata(
         "map_states",
         params=settings,

@@ -21,13 +21,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show.add_argument("--svg", type=Path, help="also write the tables as a picture")
     doctor = commands.add_parser("doctor", help="check what an experiment needs, before a run")
     doctor.add_argument("experiments", nargs="*", help="names; default: those of config/config.yaml")
-    resume = commands.add_parser("resume", help="unlock after a killed run, and go on")
-    resume.add_argument("arguments", nargs=argparse.REMAINDER, help="what you gave to snakemake")
+    commands.add_parser("resume", help="unlock after a killed run, and go on: give it what you gave to snakemake")
     schemas = commands.add_parser("schemas", help="write the JSON Schemas of all definitions")
     schemas.add_argument("--folder", type=Path, default=Path("config/schemas"))
-    chosen = parser.parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["resume"] and given[1:] not in (["-h"], ["--help"]):
+        # Snakemake's own options, which argparse would take for unknown ones of ours.
+        return _resume(given[1:])
+    chosen = parser.parse_args(given)
     try:
-        return {"show": _show, "doctor": _doctor, "resume": _resume, "schemas": _schemas}[chosen.command](chosen)
+        return {"show": _show, "doctor": _doctor, "schemas": _schemas}[chosen.command](chosen)
     except (ConfigError, TableError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -65,14 +68,14 @@ def _doctor(chosen: argparse.Namespace) -> int:
     return 1 if any(finding.severity == "error" for finding in findings) else 0
 
 
-def _resume(chosen: argparse.Namespace) -> int:
-    arguments = [argument for argument in chosen.arguments if argument != "--"]
-    snakemake = [sys.executable, "-m", "snakemake", *arguments]
-    unlocked = subprocess.run([*snakemake, "--unlock"], check=False, capture_output=True, text=True)
+def _resume(arguments: Sequence[str]) -> int:
+    arguments = arguments[1:] if arguments[:1] == ["--"] else arguments
+    snakemake = [sys.executable, "-m", "snakemake"]
+    unlocked = subprocess.run([*snakemake, "--unlock", *arguments], check=False, capture_output=True, text=True)
     if unlocked.returncode:
         print(unlocked.stderr, file=sys.stderr)
         return unlocked.returncode
-    return subprocess.run([*snakemake, "--rerun-incomplete"], check=False).returncode
+    return subprocess.run([*snakemake, "--rerun-incomplete", *arguments], check=False).returncode
 
 
 def _schemas(chosen: argparse.Namespace) -> int:

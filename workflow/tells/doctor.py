@@ -36,7 +36,6 @@ from tells.examination import (
 
 __all__ = ["Finding", "Gpu", "examine", "format_findings", "outdated_results", "visible_gpus"]
 
-_JUDGE_KEYS = ("OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")
 _FOLDERS = ("experiments", "resources", "logs")
 _ALWAYS = ("polars", "scikit-learn", "torch", "transformers")
 _VLLM_CAPABILITY, _BFLOAT16_CAPABILITY = (7, 5), (8, 0)
@@ -203,9 +202,9 @@ def _judge_findings(experiments: Mapping[str, Experiment], question_sets: Questi
         for name, one in experiments.items()
         if one.uncertainty and one.uncertainty.clustering.text == "judge" and "text" in _graders(name, question_sets)
     ]
-    if judged and not any(os.environ.get(key) for key in _JUDGE_KEYS):
-        what = f"clustering.text is judge, but no key of a judge is set ({_of(judged)})"
-        yield Finding("error", what, f"export one of {', '.join(_JUDGE_KEYS)}, or choose another clustering.text")
+    if judged:
+        what = f"clustering.text is judge, but this version brings no judge ({_of(judged)})"
+        yield Finding("error", what, "choose text, nli or cosine for clustering.text")
 
 
 def _gpu_findings(experiments: Mapping[str, Experiment], site: Site, uncertain: bool) -> Iterator[Finding]:

@@ -48,6 +48,7 @@ FINAL_TOLERANCE = 1e-9
 TOKEN_ENTROPY_COLUMN = "entropy_think_mean"
 TOKEN_ENTROPY_STRENGTH = 1.0
 PROMPT_END = "prompt_end"
+NOTHING_TO_TRAIN_ON = "no in-distribution training question has hidden states: its samples were not replayed"
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,9 @@ def fit_probes(runs: pl.DataFrame, source: StatesSource, settings: ProbeSettings
     unfitted: dict[str, str] = {}
     trained = data_sets_with_training(runs.filter(replayed))
     entropies = [targets[SEMANTIC_ENTROPY], targets[SEMANTIC_ENTROPY_RAW]]
+    if not trained:
+        plans = [plan for target in targets.values() for plan in _plans(study, target)]
+        return ProbeSet((), {plan.name: NOTHING_TO_TRAIN_ON for plan in plans})
     for related in ([targets[ACCURACY]], entropies):
         _fit_related(study, related, trained, probes, unfitted)
         _fit_token_entropy(study, related[0], trained, probes, unfitted)
