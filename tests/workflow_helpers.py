@@ -61,7 +61,8 @@ def snakemake(
     clone: Path, *arguments: str, experiment: str = "tiny", profile: str = "ci", timeout: float = 600
 ) -> subprocess.CompletedProcess:
     """Run snakemake in a clone; output and errors together."""
-    command = [*SNAKEMAKE, "--config", f"experiments={experiment}", "threads=1", "--profile", profile_of(profile), *arguments]
+    chosen = ["--config", f"experiments={experiment}", "threads=1", "--profile", profile_of(profile)]
+    command = [*SNAKEMAKE, *chosen, *arguments]
     return subprocess.run(
         command,
         cwd=clone,
