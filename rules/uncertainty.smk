@@ -188,7 +188,7 @@ rule evaluate_probes:
         f"{STUDY_LOGS}/evaluate_probes.tsv"
     conda:
         ENVIRONMENT
-    threads: SITE.threads
+    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=120,
@@ -218,7 +218,7 @@ rule map_states:
         f"{STUDY_LOGS}/map_states.tsv"
     conda:
         ENVIRONMENT
-    threads: SITE.threads
+    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=120,
