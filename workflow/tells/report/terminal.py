@@ -67,7 +67,8 @@ def _scores(records: Sequence[Mapping[str, Any]], outcome: str, text: str) -> Ta
         sizes[record["dataset"]] = record
     table = Table(
         title=f"AUROC of {text}, test questions",
-        caption="95% interval and p by question blocks; Holm over all probes and data sets",
+        caption="95% interval and p by question blocks; Holm over all probes and data sets; "
+        "a .shuffled probe is one random draw of labels: its interval covers the test questions, not the draw",
     )
     table.add_column("score")
     for dataset, distribution in datasets:
