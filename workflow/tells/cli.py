@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -52,7 +53,9 @@ def _show(chosen: argparse.Namespace) -> int:
                 missing.append(str(results))
     if chosen.svg is not None:
         with write_atomically(chosen.svg) as temporary:
-            console.save_svg(str(temporary), title="tells show")
+            # Without its web fonts: a picture in a page should fetch nothing.
+            picture = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="tells show"), flags=re.DOTALL)
+            temporary.write_text(picture, encoding="utf-8")
     if missing:
         known = ", ".join(select_experiments(Path.cwd()))
         print(f"not there yet: {', '.join(missing)}; make it with `snakemake --profile cpu` (experiments: {known})")
