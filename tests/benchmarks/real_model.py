@@ -5,7 +5,6 @@ Every figure is a ratio within one run: the variants take turns, so that whateve
 
 from __future__ import annotations
 
-import resource
 import statistics
 import subprocess
 import sys
@@ -59,5 +58,10 @@ def peak_of(script: str, variant: str) -> float:
 
 
 def print_peak() -> None:
-    """Print the peak memory (MiB) of this process."""
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    """Print the peak memory (MiB) of this process.
+
+    Not `ru_maxrss`, which a new process on Linux takes over from the one that started it.
+    """
+    status = Path("/proc/self/status").read_text()
+    kibibytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+    print(int(kibibytes) / 1024)
