@@ -1,20 +1,34 @@
-"""What the studies ask of a judge. Providers implement it; the studies know only the protocol."""
+"""Judging texts: who is asked, how an answer becomes a score, and the cache that keeps every answer."""
 
-from __future__ import annotations
+from tells.judge.api import ApiJudge
+from tells.judge.exchange import JudgeStoppedError
+from tells.judge.protocol import (
+    BudgetError,
+    EntailmentJudge,
+    Explanation,
+    Item,
+    Judge,
+    Judgement,
+    Rubric,
+    Task,
+    Usage,
+)
+from tells.judge.scoring import Score, expected_score
+from tells.judge.select import open_judge
 
-from collections.abc import Awaitable
-from typing import Protocol, runtime_checkable
-
-
-@runtime_checkable
-class EntailmentJudge(Protocol):
-    """Says whether one answer to a question entails another."""
-
-    name: str
-
-    def entails(self, question: str, a: str, b: str) -> bool | Awaitable[bool | None] | None:
-        """Whether answer `a` to the question entails answer `b`; None where the judge gave no verdict.
-
-        May be a coroutine function; the judge itself limits how many requests are under way.
-        """
-        ...
+__all__ = [
+    "ApiJudge",
+    "BudgetError",
+    "EntailmentJudge",
+    "Explanation",
+    "Item",
+    "Judge",
+    "JudgeStoppedError",
+    "Judgement",
+    "Rubric",
+    "Score",
+    "Task",
+    "Usage",
+    "expected_score",
+    "open_judge",
+]
