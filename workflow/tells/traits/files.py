@@ -1,0 +1,63 @@
+"""The trait folders of a workflow, read together so that all their problems are told at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+
+from tells.config import TRAITS_FOLDER, ConfigError, Problem
+from tells.tables import read_json, write_json
+from tells.traits.scenarios import TraitDefinition, load_trait
+
+
+def load_traits(root: Path, names: Iterable[str]) -> dict[str, TraitDefinition]:
+    """Traits by name.
+
+    Raises:
+        ConfigError: every problem of every folder.
+    """
+    traits: dict[str, TraitDefinition] = {}
+    problems: list[Problem] = []
+    for name in dict.fromkeys(names):
+        try:
+            traits[name] = load_trait(root / TRAITS_FOLDER / name)
+        except ConfigError as error:
+            problems += [Problem(os.path.relpath(one.file, root), one.key, one.message) for one in error.problems]
+    if problems:
+        raise ConfigError(problems)
+    return traits
+
+
+def note_unanswered(scores: str | Path, table: pl.DataFrame) -> int:
+    """Note beside a table of scores that a service left items of it unanswered, so that the next run asks again.
+
+    Where asking again has not made them fewer nothing new is noted: then the next run lets them be. A refusal is an
+    answer.
+
+    Args:
+        scores: the table's file.
+        table: the table.
+
+    Returns:
+        How many items have no answer.
+    """
+    columns = [name for name in table.columns if name.endswith("status")]
+    errors = int(table.select(pl.any_horizontal(pl.col(columns) == "error").sum()).item())
+    note = _note_of(Path(scores))
+    earlier = read_json(note) if note.exists() else {"runs": 0, "errors": None}
+    if errors and (earlier["errors"] is None or errors < earlier["errors"]):
+        write_json(note, {"runs": earlier["runs"] + 1, "errors": errors})
+    return errors
+
+
+def unanswered_runs(scores: Path) -> int | None:
+    """How many runs have left items of a table unanswered and noted it; None for none."""
+    note = _note_of(scores)
+    return read_json(note)["runs"] if note.exists() else None
+
+
+def _note_of(scores: Path) -> Path:
+    return scores.with_suffix(".unanswered.json")
