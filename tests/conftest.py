@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,3 +33,38 @@ def tiny(request: pytest.FixtureRequest, tiny_manifests: dict[str, Path]):
     from tells.models.loading import load_model
 
     return load_model(tiny_manifests[request.param], dtype="float32", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def real_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Manifest of the real default model."""
+    return _fetched("smollm2-135m-instruct", tmp_path_factory.mktemp("real"))
+
+
+@pytest.fixture(scope="session")
+def real(real_manifest: Path):
+    """The real default model in float32 on the CPU."""
+    from tells.models.loading import load_model
+
+    return load_model(real_manifest, dtype="float32", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def embedding_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the real sentence embedding."""
+    manifest = _fetched("all-minilm-l6-v2", tmp_path_factory.mktemp("embedding"))
+    return Path(json.loads(manifest.read_text())["path"])
+
+
+def _fetched(model: str, folder: Path) -> Path:
+    """Manifest of a model, fetched by the workflow if need be, its path made absolute."""
+    place = ROOT / f"resources/models/{model}/model.json"
+    command = [sys.executable, "-m", "snakemake", "--profile", "cpu", str(place.relative_to(ROOT))]
+    # A run may be under way in this tree; what lies ready needs no second one.
+    if not place.exists():
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    facts = json.loads(place.read_text())
+    manifest = folder / "model.json"
+    manifest.write_text(json.dumps({**facts, "path": str(ROOT / facts["path"])}))
+    return manifest

@@ -67,18 +67,23 @@ def compute_prefix(model: torch.nn.Module, token_ids: Sequence[int]) -> SharedPr
 
 
 @torch.inference_mode()
-def prefill(model: torch.nn.Module, prompts: Sequence[Sequence[int]], prefix: SharedPrefix | None) -> Prefilled:
+def prefill(
+    model: torch.nn.Module, prompts: Sequence[Sequence[int]], prefix: SharedPrefix | None, *, share: bool = True
+) -> Prefilled:
     """Fill a cache with the prompts of a batch of rows, each distinct prompt once.
 
     Args:
         model: a causal language model with the attention of `tells.models.attention`.
         prompts: [rows] token ids, all of which begin with the prefix.
         prefix: keys and values that all rows share.
+        share: compute equal prompts once; not where rows are steered in their prompts.
     """
     shared = prefix.length if prefix else 0
-    distinct = {tuple(prompt[shared:]): None for prompt in prompts}
+    own = [tuple(prompt[shared:]) for prompt in prompts]
+    distinct = list(dict.fromkeys(own)) if share else own
     order = {prompt: row for row, prompt in enumerate(distinct)}
-    rows = torch.tensor([order[tuple(prompt[shared:])] for prompt in prompts], device=model.device)
+    places = [order[prompt] for prompt in own] if share else range(len(own))
+    rows = torch.tensor(list(places), device=model.device)
     longest = max(len(prompt) for prompt in distinct) - 1
     lengths = torch.tensor([len(prompt) - 1 for prompt in distinct], device=model.device)
     mask = torch.arange(longest, device=model.device) >= (longest - lengths)[:, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,12 @@ def load_model(
     model.requires_grad_(False)
     logger.info("loaded %s (%s) in %s on %s", facts["name"], facts["revision"], chosen, where)
     return LoadedModel(model, tokenizer, facts, _eos(model, tokenizer))
+
+
+def load_as(manifest: str | Path, settings: Mapping[str, Any], *, threads: int) -> LoadedModel:
+    """Load a model as a stage's settings say (`dtype`, `device`, `gpu_memory_gb`); errors as `load_model`."""
+    told = {key: settings[key] for key in ("dtype", "device", "gpu_memory_gb")}
+    return load_model(manifest, **told, threads=threads)
 
 
 def choose_device(device: str) -> str:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from tells.tables.files import read_json
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,14 @@ class RenderedPrompt:
 
     token_ids: tuple[int, ...]
     opened: bool
+
+
+def load_tokenizer(manifest: str | Path) -> Any:
+    """The tokenizer of a model that lies ready, without its weights."""
+    from transformers import AutoTokenizer
+
+    facts = read_json(manifest)
+    return AutoTokenizer.from_pretrained(facts["path"], trust_remote_code=bool(facts["trust_remote_code"]))
 
 
 def render_prompt(

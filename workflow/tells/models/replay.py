@@ -9,7 +9,6 @@ what is asked for leaves the device.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,7 +27,7 @@ from tells.models.forward import (
 )
 from tells.models.hooks import capture
 from tells.models.loading import LoadedModel
-from tells.models.spans import Spans
+from tells.models.spans import RESPONSE_WINDOW, Spans
 from tells.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -38,7 +37,6 @@ _LARGEST_FLOAT16 = 6e4
 _TOKENS_PER_HEAD_PASS = 256
 _TOKENS_IN_CACHE = 16
 _SMALLEST_LOGIT = -1e4
-_WINDOW = re.compile(r"response(?:\[:(\d+)\])?")
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def window_of(position: str, row: ReplayRow) -> tuple[int, int] | None:
     if position in ("answer_mean", "think_mean"):
         span = spans.answer if position == "answer_mean" else spans.think
         return None if span is None else (span[0] + 1, span[1] + 1)
-    if match := _WINDOW.fullmatch(position):
+    if match := RESPONSE_WINDOW.fullmatch(position):
         stop = min(row.response_tokens, int(match[1])) if match[1] else row.response_tokens
         return (1, stop + 1) if stop else None
     raise ValueError(f"unknown position {position!r}")
@@ -183,6 +181,8 @@ def _read_by_hooks(
 
     with capture(model, layers, reduce) as outputs:
         hidden = run_block(model, token_ids, positions, prefilled.cache, prefilled.prefix, mask)
+    if not layers:
+        return hidden, torch.zeros(len(token_ids), 0, weights.shape[1], hidden.shape[-1])
     return hidden, torch.stack([outputs[layer] for layer in layers], dim=1).cpu()
 
 

@@ -7,9 +7,12 @@ one by one. Needs no torch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+RESPONSE_WINDOW = re.compile(r"response(?:\[:(\d+)\])?")
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,12 @@ class Spans:
     think: tuple[int, int] | None
     tag_last: int | None
     answer: tuple[int, int] | None
+
+
+def window_tokens(window: str) -> int | None:
+    """N of the window response[:N]; None for a window of another kind, which has no such limit."""
+    match = RESPONSE_WINDOW.fullmatch(window)
+    return int(match[1]) if match and match[1] else None
 
 
 def decode_tokens(tokenizer: Any, token_ids: Sequence[int]) -> tuple[str, list[int]]:

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+
+import numpy as np
 
 from tells.config import GenerationConfig
 
 
+@dataclass(frozen=True, eq=False)
+class Steering:
+    """What is added to the states of one run: `coefficient` times `vector` [width] at the output of block `layer`.
+
+    `positions` are those of `tells.models.hooks.steer`.
+    """
+
+    layer: int
+    vector: np.ndarray
+    coefficient: float
+    positions: Literal["response", "all", "prompt"] = "response"
+
+
 @dataclass(frozen=True)
 class Request:
-    """One run to be generated: the ids of its prompt, its own seed, and whether it is greedy."""
+    """One run to be generated: the ids of its prompt, its own seed, whether it is greedy, and how it is steered."""
 
     prompt_token_ids: tuple[int, ...]
     seed: int
     greedy: bool = False
+    steering: Steering | None = None
 
 
 @dataclass(frozen=True)

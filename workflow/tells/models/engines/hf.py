@@ -1,7 +1,8 @@
 """The hf engine: a decode loop over transformers' forward pass.
 
 `generate` has no per-row seeds and keeps finished rows; this loop draws each row by its own seed, drops finished rows
-from the batch, prefills a shared prefix and shared prompts once, and is equal to greedy `generate` (tested).
+from the batch, prefills a shared prefix and shared prompts once, steers each row in its own way, and is equal to greedy
+`generate` (tested).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from tells.models.forward import (
 )
 from tells.models.loading import LoadedModel
 from tells.models.sampling import choose_tokens, uniforms
+from tells.models.steering import SteeredRows
 from tells.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -58,7 +60,9 @@ class HfEngine:
         """Generate every request; see `Engine.generate`."""
         if not requests:
             return []
-        shared = common_prefix([request.prompt_token_ids for request in requests])
+        # Steered prompts are no longer equal: nothing of them is shared.
+        alike = all(request.steering is None or request.steering.positions == "response" for request in requests)
+        shared = common_prefix([request.prompt_token_ids for request in requests]) if alike else []
         prefix = compute_prefix(self.loaded.model, shared)
         order = sorted(range(len(requests)), key=lambda index: (len(requests[index].prompt_token_ids), index))
         order = _samples_together(order, requests)
@@ -150,13 +154,17 @@ class _Batch:
             [np.zeros(settings.max_new_tokens, np.float32) if row.uniform is None else row.uniform for row in self.rows]
         )
         self.uniform = torch.from_numpy(numbers).to(loaded.model.device)
+        self.steered = SteeredRows(loaded.model, [request.steering for request in requests])
         prompts = [request.prompt_token_ids for request in requests]
-        self.state: Prefilled = prefill(loaded.model, prompts, prefix)
+        with self.steered.attached("prompt"):
+            share = not self.steered.in_prompt
+            self.state: Prefilled = prefill(loaded.model, prompts, prefix, share=share)
 
     def decode(self) -> list[Generation]:
         tokens = self.state.last_prompt_token
         for step in range(self.settings.max_new_tokens):
-            logits = self._logits(tokens)
+            with self.steered.attached("last" if step == 0 else "decode"):
+                logits = self._logits(tokens)
             tokens, logprobs, top = self._choose(logits, step)
             keep = self._append(tokens.tolist(), logprobs.tolist(), top)
             if not keep:
@@ -213,5 +221,6 @@ class _Batch:
         rows = torch.tensor(keep, device=self.greedy.device)
         self.alive = [self.alive[place] for place in keep]
         self.state.cache.select(rows)
+        self.steered.select(keep)
         self.state.mask, self.state.positions = self.state.mask[rows], self.state.positions[rows]
         self.greedy, self.uniform = self.greedy[rows], self.uniform[rows]

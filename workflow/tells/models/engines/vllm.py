@@ -127,6 +127,8 @@ class VllmEngine:
         """Generate every request; see `Engine.generate`."""
         if not requests:
             return []
+        if any(request.steering is not None for request in requests):
+            raise ValueError("vllm does not change hidden states: steer with engine.kind hf")
         prompts = [{"prompt_token_ids": list(request.prompt_token_ids)} for request in requests]
         parameters = [_parameters(request, settings, top_logprobs) for request in requests]
         with progress(len(requests), "sample", "runs") as advance:

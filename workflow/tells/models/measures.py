@@ -1,0 +1,123 @@
+"""Numbers read from the states of every token: their norms, and how far they lie along directions.
+
+The passes are those of replay: shared prefixes and prompts once, states reduced on the device where they arise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from tells.models.forward import common_prefix, compute_prefix, halve_on_memory_error, prefill, row_inputs, run_block
+from tells.models.hooks import capture, find_blocks
+from tells.models.loading import LoadedModel
+from tells.models.replay import ReplayRow
+from tells.progress import progress
+
+Reduce = Callable[[torch.Tensor], torch.Tensor]
+
+
+@torch.inference_mode()
+def measure_tokens(
+    loaded: LoadedModel, rows: Sequence[ReplayRow], layers: Sequence[int], reduce: Reduce, *, batch_size: int = 32
+) -> list[np.ndarray]:
+    """Reduce the states at the last prompt token and at every generated token.
+
+    Args:
+        loaded: the model.
+        rows: the runs.
+        layers: block indices.
+        reduce: [rows, tokens, width] to [rows, tokens] or [rows, tokens, numbers], applied to each layer's states.
+        batch_size: rows per batch; halved while the GPU's memory does not suffice.
+
+    Returns:
+        Per row [layers, 1 + tokens, …], float32; token 0 is the last of the prompt.
+    """
+    model = loaded.model
+    prefix = compute_prefix(model, common_prefix([row.prompt_token_ids for row in rows])) if rows else None
+    order = sorted(range(len(rows)), key=lambda index: (len(rows[index].token_ids), index))
+    found: dict[int, np.ndarray] = {}
+    start = 0
+    with progress(len(rows), "measure", "runs") as advance:
+        while start < len(rows):
+
+            def run(size: int, start: int = start) -> int:
+                batch = order[start : start + size]
+                measured = _measure_batch(model, [rows[index] for index in batch], layers, reduce, prefix)
+                found.update(zip(batch, measured, strict=True))
+                return len(batch)
+
+            done, batch_size = halve_on_memory_error(run, batch_size)
+            start += done
+            advance(done)
+    return [found[index] for index in range(len(rows))]
+
+
+def _measure_batch(model, rows, layers, reduce, prefix) -> list[np.ndarray]:  # noqa: ANN001
+    prefilled = prefill(model, [row.prompt_token_ids for row in rows], prefix)
+    longest = max(len(row.token_ids) for row in rows)
+    lengths = [len(row.token_ids) for row in rows]
+    padded = [list(row.token_ids) + [0] * (longest - len(row.token_ids)) for row in rows]
+    generated = torch.tensor(padded, device=model.device, dtype=torch.long).view(len(rows), longest)
+    token_ids, positions, mask = row_inputs(prefilled, generated, torch.tensor(lengths, device=model.device))
+    with capture(model, layers, reduce) as outputs:
+        run_block(model, token_ids, positions, prefilled.cache, prefix, mask)
+    stacked = torch.stack([outputs[layer] for layer in layers], dim=1).float().cpu().numpy()
+    return [stacked[place, :, : length + 1].copy() for place, length in enumerate(lengths)]
+
+
+def response_norms(
+    loaded: LoadedModel, rows: Sequence[ReplayRow], layers: Sequence[int], *, batch_size: int = 32
+) -> dict[int, float]:
+    """A_L: by layer, the mean norm of the states over all response tokens of all rows; empty without layers.
+
+    Raises:
+        ValueError: the rows have no response tokens.
+    """
+    if not layers:
+        return {}
+    measured = measure_tokens(loaded, rows, layers, lambda states: states.float().norm(dim=-1), batch_size=batch_size)
+    kept = [each[:, 1 : row.response_tokens + 1] for each, row in zip(measured, rows, strict=True)]
+    joined = np.concatenate(kept, axis=1).astype(np.float64) if kept else np.zeros((len(layers), 0))
+    if not joined.shape[1]:
+        raise ValueError("the unsteered answers hold no token: no norm to scale steering by")
+    return dict(zip(layers, joined.mean(axis=1).tolist(), strict=True))
+
+
+def project_tokens(
+    loaded: LoadedModel, rows: Sequence[ReplayRow], directions: Mapping[int, np.ndarray], *, batch_size: int = 32
+) -> list[dict[int, np.ndarray]]:
+    """h·v of every generated token, h being the state from which the token after it is drawn.
+
+    Args:
+        loaded: the model.
+        rows: the runs.
+        directions: by layer, unit vectors [directions, width].
+        batch_size: rows per batch.
+
+    Returns:
+        Per row, by layer [directions, tokens] projections at the generated tokens.
+
+    Raises:
+        ValueError: a direction's width is not the model's, or its layer does not exist.
+    """
+    width, n_layers = loaded.model.config.get_text_config().hidden_size, len(find_blocks(loaded.model))
+    for layer, vectors in directions.items():
+        if vectors.shape[-1] != width or not 0 <= layer < n_layers:
+            raise ValueError(
+                f"a direction of width {vectors.shape[-1]} at layer {layer}: the model has width {width} and "
+                f"{n_layers} blocks"
+            )
+    layers = sorted(directions)
+    result: list[dict[int, np.ndarray]] = [{} for _ in rows]
+    for layer in layers:
+        vectors = torch.as_tensor(directions[layer], dtype=torch.float32, device=loaded.model.device)
+
+        def along(states: torch.Tensor, vectors: torch.Tensor = vectors) -> torch.Tensor:
+            return states.float() @ vectors.T
+
+        for index, measured in enumerate(measure_tokens(loaded, rows, [layer], along, batch_size=batch_size)):
+            result[index][layer] = measured[0, 1:].T
+    return result
