@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from scipy import stats
 
 LAYERS = [3, 7, 11]
 POSITIONS = ["prompt_end", "answer_end"]
@@ -23,6 +25,25 @@ class ArrayStates:
 
     def states(self, layer_index, position_index):
         return self.hidden[:, layer_index, position_index].astype(np.float32), self.valid[:, position_index]
+
+
+def chance_tolerance(record: Mapping, *, checks: int = 1, risk: float = 1e-3, asymmetry: float = 0.01) -> float:
+    """How far from 0.5 a control's mean AUROC may lie when it knows nothing.
+
+    All shuffles are scored on the same test questions with the same, correlated states, so their AUROCs scatter widely
+    (a direction that happens to sort few questions sorts all their runs); but given states and test labels the shuffles
+    are independent draws, so that scatter over the root of their number is the error of their mean, whatever the rows
+    share. Nor does the test set move what the mean tends to: a shuffle and the opposite shuffle are (nearly) equally
+    likely, they give opposite weights, and AUROCs of opposite scores add up to 1; so 0.5 is the centre for every test
+    set, and there is no variance of a centre to be added. What is left:
+
+    - the error, estimated from the draws themselves: the quantile of Student's t at which `checks` of them together
+      fail by chance with probability `risk` (Bonferroni, which asks for no independence between them);
+    - `asymmetry`: with unequal classes the opposite shuffle is not exactly as likely. On the demo's states, with
+      classes of 60 and 40 in 100, the mean of 4000 shuffles lay within 0.005 of a half; twice that is granted.
+    """
+    quantile = stats.t.ppf(1 - risk / (2 * checks), record["n_draws"] - record["n_undefined"] - 1)
+    return quantile * record["standard_error"] + asymmetry
 
 
 def make_study(*, questions=60, samples=5, width=16, seed=0, signal=3.0, datasets=("sums",), outside=(), greedy=True):

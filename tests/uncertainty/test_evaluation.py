@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
-from probe_helpers import LAYERS, POSITIONS, ArrayStates, make_study
+from probe_helpers import LAYERS, POSITIONS, ArrayStates, chance_tolerance, make_study
+from rich.console import Console
 
-from tells.stats import auroc, ece, holm, spearman
+from tells.report.uncertainty import uncertainty_report
+from tells.stats import auroc, ece, holm, question_level, spearman
+from tells.uncertainty import probes as probes_module
 from tells.uncertainty.baselines import BASELINES, sign_towards
 from tells.uncertainty.evaluation import evaluate, transfer_matrix
-from tells.uncertainty.evaluation_metrics import InferenceSettings, accuracy_summary
-from tells.uncertainty.probe_files import ProbeSet, apply
+from tells.uncertainty.evaluation_metrics import (
+    AUROC,
+    InferenceSettings,
+    ScoredRows,
+    accuracy_summary,
+    draws_record,
+)
+from tells.uncertainty.probe_files import ProbeSet, apply, apply_control
 from tells.uncertainty.probes import ProbeSettings, fit_probes
 
 QUICK = InferenceSettings(bootstrap=40, permutations=39)
@@ -105,19 +116,121 @@ def test_a_data_set_without_training_rows_is_out_of_distribution(study):
     assert record["value"] > 0.8
 
 
+CONTROLS = [(target, dataset) for target in ("accuracy", "semantic_entropy") for dataset in ("sums", "far")]
+
+
+def controls_of(runs, states, settings=None):
+    """The controls' AUROC records with their tolerances, and the evaluation."""
+    evaluation = evaluate(runs, states, fit_probes(runs, states, settings or FAST), settings=BARE)
+    keys = {"kind": "control", "metric": "auroc"}
+    records = [find(evaluation.records, outcome=target, dataset=dataset, **keys) for target, dataset in CONTROLS]
+    return records, [chance_tolerance(record, checks=len(records)) for record in records], evaluation
+
+
 def test_shuffled_labels_know_nothing_on_average():
-    """One shuffled probe points somewhere by chance, and the interval of its AUROC does not cover that chance."""
-    runs, states = make_study(questions=60)
-    rows = held_out_rows(runs, "sums")
-    correct = runs["correct"].to_numpy()[rows]
-    values = []
-    for seed in range(24):
-        probes = fit_probes(runs, states, ProbeSettings(regularisation=(0.1,), seed=seed))
-        values.append(auroc(correct, scores_of(probes["accuracy.shuffled"], states).score[rows]))
-    error = np.std(values, ddof=1) / np.sqrt(len(values))
-    assert abs(np.mean(values) - 0.5) < 3 * error
-    assert error < 0.05
-    assert auroc(correct, scores_of(probes["accuracy"], states).score[rows]) > 0.8
+    """Single shuffles land far from a half; the mean lies within what `chance_tolerance` derives."""
+    records, tolerances, evaluation = controls_of(*make_study(questions=60, outside=("far",)))
+    for record, tolerance in zip(records, tolerances, strict=True):
+        assert record["n_draws"] == FAST.shuffles
+        assert abs(record["value"] - 0.5) < tolerance < 0.12, record
+    assert max(record["high"] for record in records) > 0.7
+    for target, dataset in CONTROLS:
+        probe = find(evaluation.records, outcome=target, score=target, dataset=dataset, metric="auroc")
+        assert probe["value"] > 0.8
+
+
+def test_classes_of_unequal_size_move_the_mean_of_shuffles_by_less_than_is_granted():
+    runs, states = make_study(questions=100, samples=4, signal=0.0)
+    labels = runs.with_columns(correct=pl.col("prompt_id").str.slice(1).cast(pl.Int32) % 7 == 0)
+    settings = replace(FAST, shuffles=1500)
+    evaluation = evaluate(labels, states, fit_probes(labels, states, settings), settings=BARE)
+    record = find(evaluation.records, kind="control", outcome="accuracy", metric="auroc")
+    assert record["prevalence"] == 0.15
+    assert abs(record["value"] - 0.5) < 3 * record["standard_error"] + 0.01
+    assert record["standard_error"] < 0.005
+
+
+def test_a_leak_of_test_labels_into_training_lifts_the_control_out_of_its_tolerance(monkeypatch):
+    right = probes_module._Study.rows
+
+    def leaking(study, target, train_on):
+        rows = right(study, target, train_on)
+        test = target.usable & (study.splits == "test")
+        folds = None if rows.folds is None else np.where(test, 0, rows.folds)
+        return replace(rows, learn=rows.learn | test, train=rows.train | test, folds=folds)
+
+    monkeypatch.setattr(probes_module._Study, "rows", leaking)
+    records, tolerances, _ = controls_of(*make_study(questions=60, width=64, outside=("far",)))
+    assert all(record["value"] - 0.5 > tolerance for record, tolerance in zip(records, tolerances, strict=True))
+
+
+def test_labels_that_were_not_shuffled_lift_the_control_out_of_its_tolerance(monkeypatch):
+    monkeypatch.setattr(probes_module, "shuffle_by_question", lambda values, *_, **__: values)
+    records, tolerances, _ = controls_of(*make_study(questions=60, outside=("far",)), replace(FAST, shuffles=5))
+    assert all(record["value"] - 0.5 > tolerance for record, tolerance in zip(records, tolerances, strict=True))
+
+
+def test_a_control_is_scored_shuffle_by_shuffle_on_the_held_out_rows(study):
+    runs, states, probes, evaluation = study
+    probe, control = probes["semantic_entropy"], probes.controls[1]
+    place = LAYERS.index(probe.layer), POSITIONS.index(probe.position)
+    scores = apply_control(control, probe, states.states(*place)[0])
+    rows = held_out_rows(runs, "far")
+    high, groups = runs["discrete"].to_numpy()[rows] > probe.tau, runs["group"].to_numpy()[rows]
+    by_run = [auroc(high, score[rows]) for score in scores]
+    by_question = [auroc(question_level(high, groups)[1], question_level(score[rows], groups)[1]) for score in scores]
+    for metric, values in (("auroc", by_run), ("auroc_question", by_question)):
+        record = find(evaluation.records, score="semantic_entropy.shuffled", dataset="far", metric=metric)
+        assert record["value"] == pytest.approx(np.mean(values))
+        assert record["standard_error"] == pytest.approx(np.std(values, ddof=1) / 10)
+        assert [record["low"], record["high"]] == pytest.approx(np.percentile(values, [2.5, 97.5]))
+        assert (record["n_draws"], record["n_undefined"], record["p"]) == (100, 0, None)
+    found = {record["metric"] for record in evaluation.records if record["kind"] == "control"}
+    assert found == {"auroc", "auroc_question"}
+    others = [record for record in evaluation.records if record["kind"] != "control"]
+    assert all(record["n_draws"] is None and record["standard_error"] is None for record in others)
+
+
+def test_the_record_of_draws_in_worked_values():
+    labels, groups = np.array([0.0, 0.0, 1.0, 1.0]), np.array([0, 1, 2, 3])
+    up, down, half = np.array([1.0, 2, 3, 4]), np.array([4.0, 3, 2, 1]), np.array([1.0, 4, 2, 3])
+    draws = [ScoredRows(labels, score, groups) for score in (up, up, half, down)]
+    record = draws_record({}, AUROC, draws, InferenceSettings(level=0.5))
+    # AUROCs 1, 1, 1/2, 0: mean 5/8, squared deviations 11/16 in all.
+    assert record["value"] == 0.625
+    assert record["standard_error"] == pytest.approx(np.sqrt(11 / 16 / 3) / 2)
+    assert (record["low"], record["high"]) == (0.375, 1.0)
+    assert (record["n_draws"], record["n_undefined"], record["n_rows"], record["n_questions"]) == (4, 0, 4, 4)
+    single = draws_record({}, AUROC, draws[:1], InferenceSettings())
+    assert (single["value"], single["low"], single["standard_error"]) == (1.0, None, None)
+    assert single["reason"] == "one draw has no spread"
+    one_class = draws_record({}, AUROC, [ScoredRows(np.ones(4), up, groups)] * 2, InferenceSettings())
+    assert (one_class["value"], one_class["n_undefined"]) == (None, 2)
+    assert "one class only" in one_class["reason"]
+    assert draws_record({}, AUROC, [], InferenceSettings())["reason"] == "no rows"
+    assert draws_record({}, AUROC, draws, InferenceSettings(), "degenerate")["value"] is None
+
+
+def test_the_table_says_what_a_control_is(study, tmp_path):
+    records = [record for record in study[3].records if record["dataset"] == "far"]
+    content = {
+        "metadata": {"experiment": "planted", "model": {"name": "none", "revision": "0"}},
+        "datasets": {},
+        "accuracy": [],
+        "records": records,
+        "unfitted": {},
+        "unavailable": {},
+    }
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(content))
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(uncertainty_report(path, tmp_path))
+    text = console.export_text()
+    control = find(records, score="accuracy.shuffled", metric="auroc")
+    row = next(line for line in text.splitlines() if "accuracy.shuffled" in line)
+    assert f"{control['value']:.3f} [{control['low']:.3f}, {control['high']:.3f}]" in row
+    caption = " ".join(text.split())
+    assert "a .shuffled control is the mean over 100 shuffles of labels [2.5th, 97.5th percentile of them]" in caption
 
 
 def test_the_shuffled_probe_is_a_control_outside_the_corrected_family(study):
@@ -327,6 +440,7 @@ def test_the_scores_table_has_a_row_a_run_and_null_where_there_is_no_state():
     assert scores["accuracy.score"].null_count() == scores["accuracy.probability"].null_count() == 1
     assert scores["semantic_entropy_raw.score"].null_count() == 1
     assert "semantic_entropy_raw.probability" not in scores.columns
+    assert not [name for name in scores.columns if "shuffled" in name]
     assert not any(scores[name].is_nan().any() for name, kind in scores.schema.items() if kind.is_float())
 
 

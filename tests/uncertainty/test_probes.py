@@ -20,6 +20,7 @@ from tells.uncertainty.probe_files import (
     HiddenStates,
     ProbeSet,
     apply,
+    apply_control,
     load_probes,
     save_probes,
     selection_heatmap,
@@ -185,6 +186,8 @@ def test_equal_entropies_make_the_target_degenerate_and_the_rest_goes_on(equal):
     fitted = fit_probes(runs.with_columns(discrete=pl.lit(equal)), states, FAST)
     assert "degenerate" in fitted.unfitted["semantic_entropy"]
     assert "degenerate" in fitted.unfitted["semantic_entropy.prompt_end"]
+    assert "degenerate" in fitted.unfitted["semantic_entropy.shuffled"]
+    assert [control.name for control in fitted.controls] == ["accuracy.shuffled"]
     assert fitted["accuracy"].layer == PLANTED[0]
 
 
@@ -230,6 +233,8 @@ def test_shuffling_moves_whole_questions_within_their_split():
     assert set(shuffled[splits == "validation"]) == set(values[splits == "validation"])
     assert all(np.unique(shuffled[4:][groups[4:] == group]).size == 1 for group in range(1, 20))
     assert (shuffled[4:48] != values[4:48]).any()
+    again = shuffle_by_question(values, groups, splits, seed=0, draw=1)
+    assert (again[4:48] != shuffled[4:48]).any()
 
 
 # Fitting
@@ -266,6 +271,61 @@ def test_the_stored_weights_are_those_of_scikit_learn_on_the_training_rows():
     assert np.allclose(probe.scale, scaler.scale_)
     assert probe.n_train_rows == rows.sum()
     assert probe.n_train_questions == 36
+
+
+def test_a_control_is_the_fit_of_its_probe_on_shuffled_labels():
+    runs, states = make_study()
+    # Questions with unequal numbers of runs, and validation and test labels that must not come into it.
+    kept = (runs["sample"] < 2 + runs["prompt_id"].str.slice(1).cast(pl.Int32) % 3).to_numpy()
+    runs, states = runs.filter(kept), ArrayStates(states.hidden[kept], states.valid[kept], LAYERS, POSITIONS)
+    fitted = fit_probes(runs, states, dataclasses.replace(FAST, shuffles=4, seed=5))
+    probe, control = fitted["accuracy"], fitted.controls[0]
+    assert (control.name, control.probe, control.n_undefined) == ("accuracy.shuffled", "accuracy", 0)
+    assert control.weights.shape == (4, probe.weights.size)
+    rows = ((runs["split"] == "train") & ~runs["greedy"]).to_numpy()
+    place = LAYERS.index(probe.layer), POSITIONS.index(probe.position)
+    planted = states.states(*place)[0]
+    standard = (planted[rows] - probe.mean) / probe.scale
+    sizes = runs.filter(rows).select(pl.len().over("group")).to_series().to_numpy()
+    correct = np.where(rows, runs["correct"].to_numpy().astype(float), np.nan)
+    scores = apply_control(control, probe, planted)
+    for draw in range(4):
+        labels = shuffle_by_question(correct, runs["group"].to_numpy(), runs["split"].to_numpy(), seed=5, draw=draw)
+        reference = LogisticRegression(C=probe.strength, tol=1e-10, max_iter=10_000)
+        reference.fit(standard, labels[rows], sample_weight=1 / sizes)
+        assert np.allclose(control.weights[draw], reference.coef_[0], atol=2e-3)
+        assert np.allclose(scores[draw][rows], reference.decision_function(standard), atol=5e-3)
+    with pytest.raises(ValueError, match="belongs to probe accuracy"):
+        apply_control(control, fitted["semantic_entropy"], planted)
+
+
+def test_more_shuffles_keep_the_first_ones_and_all_differ():
+    runs, states = make_study(questions=40)
+    few = fit_probes(runs, states, dataclasses.replace(FAST, shuffles=3)).controls[0]
+    many = fit_probes(runs, states, dataclasses.replace(FAST, shuffles=6)).controls[0]
+    assert (many.weights[:3] == few.weights).all()
+    assert np.unique(many.weights[:, 0]).size == 6
+
+
+def test_shuffles_that_lose_a_class_are_left_out_and_counted():
+    runs, states = make_study(samples=6)
+    # Five longer questions alone have a correct run, their last: handed on to a shorter question it is cut off.
+    longer = pl.col("prompt_id").str.slice(1).cast(pl.Int32) < 5
+    runs = runs.with_columns(correct=longer & (pl.col("sample") == 5))
+    kept = runs.select(longer | (pl.col("sample") < 5)).to_series().to_numpy()
+    runs, states = runs.filter(kept), ArrayStates(states.hidden[kept], states.valid[kept], LAYERS, POSITIONS)
+    train = (runs["split"] == "train").to_numpy() & ~runs["greedy"].to_numpy()
+    labels = np.where(train, runs["correct"].to_numpy().astype(float), np.nan)
+    keys = labels, runs["group"].to_numpy(), runs["split"].to_numpy()
+    lost = [np.nanmax(shuffle_by_question(*keys, seed=0, draw=draw)) == 0 for draw in range(12)]
+    assert 0 < sum(lost) < 12
+    control = fit_probes(runs, states, dataclasses.replace(FAST, shuffles=12)).controls[0]
+    assert control.n_undefined == sum(lost)
+    assert len(control.weights) == len(control.intercepts) == 12 - sum(lost)
+    seed = next(seed for seed in range(50) if np.nanmax(shuffle_by_question(*keys, seed=seed)) == 0)
+    alone = fit_probes(runs, states, dataclasses.replace(FAST, shuffles=1, seed=seed))
+    assert "one class" in alone.unfitted["accuracy.shuffled"]
+    assert alone["accuracy"].weights.any()
 
 
 def test_more_runs_of_each_question_give_it_no_more_weight():
@@ -311,7 +371,8 @@ def test_held_out_questions_take_no_part_in_the_fit_they_judge(minimum_validatio
 def test_no_test_row_has_any_influence():
     runs, states = make_study(datasets=("sums", "capitals"), outside=("far",), questions=40)
     before = fit_probes(runs, states, FAST)
-    assert {probe.name for probe in before.probes} >= {"accuracy", "accuracy@sums", "semantic_entropy.shuffled"}
+    assert {probe.name for probe in before.probes} >= {"accuracy", "accuracy@sums", "semantic_entropy.prompt_end"}
+    assert [control.name for control in before.controls] == ["accuracy.shuffled", "semantic_entropy.shuffled"]
     test = (runs["split"] == "test").to_numpy()
     hidden = states.hidden.copy()
     hidden[test] = np.random.default_rng(9).normal(size=hidden[test].shape) * 100
@@ -324,7 +385,7 @@ def test_no_test_row_has_any_influence():
     )
     after = fit_probes(changed, ArrayStates(hidden, states.valid, LAYERS, POSITIONS), FAST)
     assert [probe.name for probe in before.probes] == [probe.name for probe in after.probes]
-    for one, other in zip(before.probes, after.probes, strict=True):
+    for one, other in zip(before.probes + before.controls, after.probes + after.controls, strict=True):
         assert_same(one, other)
 
 
@@ -332,7 +393,7 @@ def test_fitting_twice_and_on_several_threads_gives_the_same_bits():
     runs, states = make_study(datasets=("sums", "capitals"), questions=40)
     once = fit_probes(runs, states, FAST)
     again = fit_probes(runs, states, dataclasses.replace(FAST, workers=3))
-    for one, other in zip(once.probes, again.probes, strict=True):
+    for one, other in zip(once.probes + once.controls, again.probes + again.controls, strict=True):
         assert_same(one, other)
 
 
@@ -359,6 +420,10 @@ def test_a_data_set_without_replay_has_no_part_in_training():
     fitted = fit_probes(runs, states, FAST)
     assert fitted["accuracy"].trained_on == ("sums",)
     assert fitted["accuracy"].n_validation_questions == 8
+    inside = (runs["dataset"] == "sums").to_numpy()
+    kept = ArrayStates(states.hidden[inside], states.valid[inside], LAYERS, POSITIONS)
+    alone = fit_probes(runs.filter(inside), kept, FAST)
+    assert (fitted.controls[0].weights == alone.controls[0].weights).all()
     assert not any("@" in name for name in fitted.unfitted)
 
 
@@ -378,7 +443,8 @@ def test_probes_survive_storage_bit_by_bit_and_without_pickle(tmp_path):
     save_probes(*paths, fitted, metadata={"stage": "train_probes"})
     loaded = load_probes(*paths)
     assert loaded.unfitted == fitted.unfitted
-    for one, other in zip(fitted.probes, loaded.probes, strict=True):
+    assert loaded.controls
+    for one, other in zip(fitted.probes + fitted.controls, loaded.probes + loaded.controls, strict=True):
         assert_same(one, other)
     first = [path.read_bytes() for path in paths]
     save_probes(*paths, loaded, metadata={"stage": "train_probes"})
@@ -395,6 +461,8 @@ def test_a_damaged_probe_file_is_named(tmp_path):
         load_probes(*paths)
     with pytest.raises(ValueError, match="names must differ"):
         save_probes(*paths, ProbeSet(fitted.probes[:1] * 2))
+    with pytest.raises(ValueError, match="names must differ"):
+        save_probes(*paths, ProbeSet(fitted.probes, controls=fitted.controls[:1] * 2))
 
 
 def test_equal_states_have_equal_scores_wherever_they_stand():

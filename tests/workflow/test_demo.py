@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from probe_helpers import chance_tolerance
 from workflow_helpers import ROOT
 
 from tells.tables import read_metadata, read_tensors
@@ -61,9 +62,26 @@ def test_every_figure_has_its_n_split_and_interval(results):
             assert record["reason"]
 
 
+def test_a_probe_of_shuffled_labels_knows_nothing(results):
+    """On the mean over shuffles, that is: one shuffle is one random direction and may land anywhere.
+
+    The mean must lie within t * SE + 0.01 of a half, SE being the standard deviation of the draws over the root of
+    their number and t = 3.8 for 100 draws and four checks that together fail by chance once in 1000: draws share the
+    test questions and their states, which widens each draw (0.08 to 0.14 here, where as many independent rows would
+    give under 0.04) but leaves the draws independent and their centre at a half; `chance_tolerance` has the argument.
+    The tolerance itself must stay below 0.1, or the check could not fail: a control that sees its test questions'
+    labels comes to 0.9.
+    """
+    controls = [record for record in results["records"] if record["kind"] == "control" and record["metric"] == "auroc"]
+    assert len(controls) == 4
+    for record in controls:
+        tolerance = chance_tolerance(record, checks=len(controls))
+        assert 0.01 < tolerance < 0.1, record
+        assert abs(record["value"] - 0.5) < tolerance, record
+        assert record["low"] < 0.5 < record["high"], record
+
+
 def test_controls_stand_beside_the_probes_and_outside_the_family_of_tests(results):
-    # One shuffle is one random direction, so its AUROC may lie on either side of a half; the mean over many
-    # shuffles is tested with the probes.
     aurocs = [record for record in results["records"] if record["metric"] == "auroc"]
     controls = [record for record in aurocs if record["kind"] == "control"]
     assert {(record["score"], record["dataset"]) for record in controls} == {

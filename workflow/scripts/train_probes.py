@@ -21,6 +21,7 @@ with job(snakemake.log[0], snakemake.output) as report:
             regularisation=tuple(settings["regularisation"]),
             folds=settings["folds"],
             min_valid=settings["min_valid"],
+            shuffles=settings["shuffles"],
             seed=settings["seed"],
             workers=snakemake.threads,
         ),
@@ -40,4 +41,4 @@ with job(snakemake.log[0], snakemake.output) as report:
     )
     save_probes(snakemake.output.probes, snakemake.output.record, probes, metadata=metadata)
     write_table(snakemake.output.splits, splits, "splits", metadata)
-    report.add(probes=len(probes.probes), unfitted=len(probes.unfitted))
+    report.add(probes=len(probes.probes), controls=len(probes.controls), unfitted=len(probes.unfitted))

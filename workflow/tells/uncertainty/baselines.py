@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tells.uncertainty.probe_files import ProbeSet, StatesSource, apply
+from tells.uncertainty.probe_files import Probe, ProbeSet, StatesSource, apply, apply_control
 from tells.uncertainty.probe_solver import Floats
 from tells.uncertainty.probe_targets import ACCURACY, SEMANTIC_ENTROPY, SEMANTIC_ENTROPY_RAW
 from tells.uncertainty.probes import TOKEN_ENTROPY_COLUMN
@@ -56,10 +56,9 @@ class Score:
 
     Attributes:
         name: of the probe or baseline.
-        kind: `probe`, `control` (shuffled labels; one shuffle points somewhere by chance, so on average alone is its
-            AUROC 0.5), `transfer` (trained on one data set) or `baseline`.
+        kind: `probe`, `control` (a probe's fit on shuffled labels), `transfer` (trained on one data set) or `baseline`.
         outcome: what it is scored on.
-        values: [rows]; NaN where a run has none.
+        values: [rows], of a control [shuffles, rows]; NaN where a run has none.
         probability: [rows] calibrated probability of class 1; None for a score that is no probability.
         trained_on: data sets with training rows; None for what is not trained.
         reason: why there is no score at all; None when there is one.
@@ -76,14 +75,18 @@ class Score:
 
 @dataclass(frozen=True)
 class ProbeScores:
-    """Raw scores and probabilities of all rows by probe name; NaN where a run lacks the position."""
+    """Raw scores and probabilities [rows] by probe, and raw scores [shuffles, rows] by control.
+
+    NaN where a run lacks the position.
+    """
 
     raw: dict[str, Floats]
     probability: dict[str, Floats]
+    controls: dict[str, Floats]
 
 
 def score_runs(runs: pl.DataFrame, source: StatesSource, probes: ProbeSet) -> ProbeScores:
-    """Apply every probe to every run.
+    """Apply every probe and control to every run.
 
     Args:
         runs: one row a run.
@@ -95,21 +98,30 @@ def score_runs(runs: pl.DataFrame, source: StatesSource, probes: ProbeSet) -> Pr
     """
     raw: dict[str, Floats] = {}
     probability: dict[str, Floats] = {}
+    controls: dict[str, Floats] = {}
     for probe in probes.probes:
-        if probe.layer is None:
-            states, valid = _column(runs, probe.position, probe.name)
-        elif probe.layer in source.layers and probe.position in source.positions:
-            states, valid = source.states(source.layers.index(probe.layer), source.positions.index(probe.position))
-        else:
-            raise ValueError(
-                f"probe {probe.name} reads layer {probe.layer} at {probe.position}; the states hold layers "
-                f"{source.layers} at {', '.join(source.positions)}"
-            )
+        states, valid = _states(probe, runs, source)
         applied = apply(probe, states[valid])
         raw[probe.name] = _spread(applied.score, valid)
         if applied.probability is not None:
             probability[probe.name] = _spread(applied.probability, valid)
-    return ProbeScores(raw, probability)
+        for control in probes.controls:
+            if control.probe == probe.name:
+                shuffles = apply_control(control, probe, states[valid])
+                controls[control.name] = np.stack([_spread(score, valid) for score in shuffles])
+    return ProbeScores(raw, probability, controls)
+
+
+def _states(probe: Probe, runs: pl.DataFrame, source: StatesSource) -> tuple[NDArray, NDArray[np.bool_]]:
+    """What a probe reads [rows, width], and which rows have it [rows]."""
+    if probe.layer is None:
+        return _column(runs, probe.position, probe.name)
+    if probe.layer in source.layers and probe.position in source.positions:
+        return source.states(source.layers.index(probe.layer), source.positions.index(probe.position))
+    raise ValueError(
+        f"probe {probe.name} reads layer {probe.layer} at {probe.position}; the states hold layers "
+        f"{source.layers} at {', '.join(source.positions)}"
+    )
 
 
 def _column(runs: pl.DataFrame, column: str, name: str) -> tuple[Floats, NDArray[np.bool_]]:
@@ -172,7 +184,8 @@ def baseline_scores(runs: pl.DataFrame, scored: ProbeScores, outcome: str, *, en
 def probe_scores(probes: ProbeSet, scored: ProbeScores, outcome: str) -> list[Score]:
     """Every probe that is scored on an outcome: those trained on it and, on correctness, the entropy probes.
 
-    A probe of semantic entropy is an uncertainty: on correctness its score is negated and is no probability.
+    A probe of semantic entropy is an uncertainty: on correctness its score is negated and is no probability. A control
+    follows its probe, on the probe's own outcome.
     """
     scores = []
     for probe in probes.probes:
@@ -185,18 +198,22 @@ def probe_scores(probes: ProbeSet, scored: ProbeScores, outcome: str) -> list[Sc
         probability = scored.probability.get(probe.name) if own else None
         kind = kind_of(probe.name)
         scores.append(Score(probe.name, kind, outcome, sign * scored.raw[probe.name], probability, probe.trained_on))
+        scores += [
+            Score(name, kind_of(name), outcome, scored.controls[name], None, probe.trained_on)
+            for name in (control.name for control in probes.controls if own and control.probe == probe.name)
+        ]
     return scores
 
 
 def kind_of(name: str) -> str:
-    """What a probe of that name is for: `control`, `transfer`, or `probe`."""
+    """What a fit of that name is for: `control`, `transfer`, or `probe`."""
     if name.endswith(".shuffled"):
         return "control"
     return "transfer" if "@" in name else "probe"
 
 
 def unfitted_scores(probes: ProbeSet, outcome: str, rows: int) -> list[Score]:
-    """A score without values, with its reason, for every probe of an outcome that could not be fitted."""
+    """A score without values, with its reason, for every probe and control of an outcome that could not be fitted."""
     empty = np.full(rows, np.nan)
     return [
         Score(name, kind_of(name), outcome, empty, reason=reason)

@@ -39,6 +39,7 @@ from tells.uncertainty.evaluation_metrics import (
     ScoredRows,
     accuracy_summary,
     difference_record,
+    draws_record,
     make_record,
     mean_record,
 )
@@ -65,7 +66,7 @@ class Evaluation:
 
     Attributes:
         records: one a (outcome, score, data set, metric): value, low, high, p, p_holm, n_rows, n_questions,
-            prevalence, and reason where the value is None.
+            prevalence, and reason where the value is None; of a control also n_draws and standard_error.
         accuracy: how often the model is right, see `accuracy_summary`.
         scores: one row a run: its keys, its labels, and `PROBE.score` and `PROBE.probability` of each probe.
         n_seen_elsewhere: test rows left out because their question was trained on in another data set.
@@ -184,13 +185,16 @@ def _records(outcome: _Outcome, score: Score, baseline: Score | None, dataset: s
     """All records of one score on one data set."""
     header, settings = outcome.header(score, dataset), outcome.settings
     reason = score.reason or (None if outcome.target.usable.any() else outcome.target.reason)
+    if score.kind == "control":
+        return _control_records(outcome, score, dataset, header, reason)
     rows = outcome.rows(score.values, dataset)
     if outcome.target.name == SEMANTIC_ENTROPY_RAW:
         return [make_record(header, SPEARMAN, rows, settings, reason)]
     if score.kind == "transfer":
         return [make_record(header, AUROC, rows, settings, reason)]
     records = [_run_record(outcome, score, metric, dataset, rows, header, reason) for metric in RUN_METRICS]
-    records.append(_question_record(outcome, score, dataset, rows, header, reason))
+    rows, missing = _question_rows(outcome, score.values, dataset)
+    records.append(make_record(header, QUESTION_AUROC, rows, settings, reason or missing))
     if score.kind == "probe" and baseline is not None and reason is None:
         both = np.flatnonzero(outcome.mask(dataset) & np.isfinite(score.values) & np.isfinite(baseline.values))
         paired = ScoredRows(outcome.target.values[both], score.values[both], outcome.groups[both])
@@ -219,26 +223,37 @@ def _run_record(
     return make_record(header, metric, rows, outcome.settings, reason)
 
 
-def _question_record(
-    outcome: _Outcome, score: Score, dataset: str, rows: ScoredRows, header: Record, reason: str | None
-) -> Record:
-    """AUROC with one row a question.
+def _control_records(outcome: _Outcome, score: Score, dataset: str, header: Record, reason: str | None) -> list[Record]:
+    """AUROC of a control over runs and over questions: what a fit without knowledge comes to on these questions."""
+    draws: list[ScoredRows] = []
+    questions: list[ScoredRows] = []
+    missing = None
+    for values in score.values if reason is None else ():
+        draws.append(outcome.rows(values, dataset))
+        rows, missing = _question_rows(outcome, values, dataset)
+        questions.append(rows)
+    return [
+        draws_record(header, AUROC, draws, outcome.settings, reason),
+        draws_record(header, QUESTION_AUROC, questions, outcome.settings, reason or missing),
+    ]
+
+
+def _question_rows(outcome: _Outcome, values: Floats, dataset: str) -> tuple[ScoredRows, str | None]:
+    """One row a question, and why there can be none.
 
     For correctness the row is the greedy run, with its own score; for entropy it is the mean score of the sampled
     runs, which share the label.
     """
     if outcome.target.name == ACCURACY:
         mask = outcome.held_out & outcome.greedy & (outcome.datasets == dataset)
-        if reason is None and not mask.any():
-            reason = "no greedy runs"
         usable = mask & np.isfinite(outcome.greedy_correct)
-        rows = ScoredRows.where(usable, outcome.greedy_correct, score.values, outcome.groups)
-    else:
-        groups, labels = question_level(rows.y, rows.groups)
-        # Texts that stand in a data set twice can have two labels: such a question has none.
-        clear = np.flatnonzero((labels == 0.0) | (labels == 1.0))
-        rows = ScoredRows(labels[clear], question_level(rows.score, rows.groups)[1][clear], groups[clear])
-    return make_record(header, QUESTION_AUROC, rows, outcome.settings, reason)
+        rows = ScoredRows.where(usable, outcome.greedy_correct, values, outcome.groups)
+        return rows, None if mask.any() else "no greedy runs"
+    rows = outcome.rows(values, dataset)
+    groups, labels = question_level(rows.y, rows.groups)
+    # Texts that stand in a data set twice can have two labels: such a question has none.
+    clear = np.flatnonzero((labels == 0.0) | (labels == 1.0))
+    return ScoredRows(labels[clear], question_level(rows.score, rows.groups)[1][clear], groups[clear]), None
 
 
 def _confidence_records(outcome: _Outcome, score: Score, dataset: str, header: Record) -> list[Record]:

@@ -1,12 +1,13 @@
 """One evaluated number at a time: a metric of one score on one data set, as a record ready for JSON.
 
 A record says what was scored on what, the value with its grouped interval and p-value, how many runs and questions
-it rests on, and, where there is no value, why.
+it rests on, and, where there is no value, why. For a control, which is many scores of the same rows, the value is the
+mean over them and the interval is theirs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,6 +159,44 @@ def make_record(
     return record
 
 
+def draws_record(
+    header: Record,
+    metric: MetricDefinition,
+    draws: Sequence[ScoredRows],
+    settings: InferenceSettings,
+    reason: str | None = None,
+) -> Record:
+    """The mean of a metric over draws of a control, the percentiles of the draws, and the mean's standard error.
+
+    The error is that of drawing again with the same test questions: draws are independent given these, so it is the
+    standard deviation of the draws over the root of their number.
+
+    Args:
+        header: what is scored on what; copied into the record.
+        metric: the metric.
+        draws: of each draw, its scores on the same rows.
+        settings: the level; nothing is resampled.
+        reason: why there is nothing to evaluate, if that is known beforehand.
+    """
+    empty = ScoredRows(np.zeros(0), np.zeros(0), np.zeros(0))
+    rows = draws[0] if draws else empty
+    record = _record(header, metric.name, rows, settings)
+    if reason is not None or rows.y.size == 0:
+        return {**record, "reason": reason or "no rows"}
+    found = [metric.function(each.y, each.score) for each in draws]
+    values = np.array([value for value in found if value is not None])
+    record["n_draws"], record["n_undefined"] = len(found), len(found) - values.size
+    if values.size == 0:
+        return {**record, "reason": _why_undefined(metric, rows)}
+    record["value"] = float(values.mean())
+    if values.size == 1:
+        return {**record, "reason": "one draw has no spread"}
+    record["standard_error"] = float(values.std(ddof=1) / np.sqrt(values.size))
+    tail = (1.0 - settings.level) / 2.0
+    record["low"], record["high"] = (float(end) for end in np.quantile(values, [tail, 1.0 - tail]))
+    return record
+
+
 def mean_record(header: Record, name: str, rows: ScoredRows, settings: InferenceSettings, **facts: Any) -> Record:
     """The mean of the scores, with a grouped interval; `facts` are added to the record."""
     record = {**_record(header, name, rows, settings), **facts}
@@ -209,6 +248,8 @@ def _record(header: Record, metric: str, rows: ScoredRows, settings: InferenceSe
         "high": None,
         "level": settings.level,
         "n_undefined": 0,
+        "n_draws": None,
+        "standard_error": None,
         "p": None,
         "p_rows_left_out": 0,
         "p_holm": None,

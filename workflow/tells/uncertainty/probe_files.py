@@ -2,14 +2,15 @@
 
 `HiddenStates` reads one (layer, position) slice at a time from the replay shards, in the order of a table of runs,
 so that a study of many gigabytes never lies in memory. `Probe` is everything a fitted probe is; a `ProbeSet` is
-stored as safetensors (the vectors) and JSON (choice, calibration, search table), without pickle.
+stored as safetensors (the vectors) and JSON (choice, calibration, search table), without pickle, and so are its
+controls, the fits of a probe on shuffled labels.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -21,8 +22,9 @@ from scipy.special import expit
 from tells.tables import TableError, read_json, read_tensors, write_json, write_tensors
 from tells.uncertainty.probe_solver import Floats
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _VECTORS = ("mean", "scale", "weights")
+_CONTROL_VECTORS = ("weights", "intercepts")
 
 
 class StatesSource(Protocol):
@@ -131,7 +133,7 @@ class Probe:
     """A fitted linear probe.
 
     Attributes:
-        name: its target, with `.prompt_end`, `.shuffled`, `.token_entropy` or `@dataset` for variants.
+        name: its target, with `.prompt_end`, `.token_entropy` or `@dataset` for variants.
         target: what it predicts.
         kind: `logistic`, or `ridge` (a continuous target; no probability).
         layer: block index; None when the feature is a column of the runs.
@@ -152,7 +154,7 @@ class Probe:
         n_train_questions: their questions.
         n_validation_rows: rows the calibration saw.
         n_validation_questions: their questions.
-        seed: of the folds and the shuffling.
+        seed: of the folds.
         note: what to know, such as why there is no calibration.
     """
 
@@ -182,16 +184,39 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Control:
+    """A probe's fit repeated on shuffled labels: same rows, layer, position and C, and nothing to learn.
+
+    Attributes:
+        name: the probe's, with `.shuffled`.
+        probe: name of the probe, whose `mean` and `scale` standardise the states here too.
+        weights: [shuffles, width] on standardised states.
+        intercepts: [shuffles] of the raw scores.
+        n_undefined: shuffles without a fit, because they left the training rows with one class.
+        seed: of the shuffles.
+    """
+
+    name: str
+    probe: str
+    weights: Floats
+    intercepts: Floats
+    n_undefined: int
+    seed: int
+
+
+@dataclass(frozen=True)
 class ProbeSet:
-    """Probes of one study, and why others could not be fitted.
+    """Probes of one study, their controls, and why others could not be fitted.
 
     Attributes:
         probes: the fitted probes.
-        unfitted: reason by the name of each probe that could not be fitted.
+        unfitted: reason by the name of each probe or control that could not be fitted.
+        controls: fits on shuffled labels.
     """
 
     probes: tuple[Probe, ...]
     unfitted: dict[str, str] = field(default_factory=dict)
+    controls: tuple[Control, ...] = ()
 
     def __getitem__(self, name: str) -> Probe:
         for probe in self.probes:
@@ -230,6 +255,25 @@ def apply(probe: Probe, states: NDArray) -> Applied:
     return Applied(score, expit(probe.slope * score + probe.offset))
 
 
+def apply_control(control: Control, probe: Probe, states: NDArray) -> Floats:
+    """Raw scores [shuffles, rows] of a control.
+
+    Args:
+        control: the control.
+        probe: the probe it belongs to.
+        states: [rows, width] at the probe's layer and position.
+
+    Raises:
+        ValueError: the probe is another one, or the width differs.
+    """
+    if control.probe != probe.name:
+        raise ValueError(f"control {control.name} belongs to probe {control.probe}, not to {probe.name}")
+    shuffles = zip(control.weights, control.intercepts.tolist(), strict=True)
+    return np.stack(
+        [apply(replace(probe, weights=weights, intercept=intercept), states).score for weights, intercept in shuffles]
+    )
+
+
 def selection_heatmap(probe: Probe) -> list[dict[str, Any]]:
     """Best search value of each (layer, position) over C, one mapping each: layer, position, strength, value."""
     best: dict[tuple[int, str], dict[str, Any]] = {}
@@ -250,20 +294,30 @@ def save_probes(
 ) -> None:
     """Write a probe set: vectors `{name}.mean`, `.scale`, `.weights` as safetensors, all else as JSON.
 
+    A control has `.weights` [shuffles, width] and `.intercepts` [shuffles].
+
     Raises:
         ValueError: two probes have one name.
     """
-    names = [probe.name for probe in probes.probes]
+    names = [each.name for each in (*probes.probes, *probes.controls)]
     if len(set(names)) != len(names):
         raise ValueError(f"probe names must differ, got {', '.join(names)}")
     tensors = {f"{probe.name}.{name}": getattr(probe, name) for probe in probes.probes for name in _VECTORS}
-    scalars = [
-        {entry.name: getattr(probe, entry.name) for entry in dataclasses.fields(probe) if entry.name not in _VECTORS}
-        for probe in probes.probes
-    ]
+    tensors |= {f"{each.name}.{name}": getattr(each, name) for each in probes.controls for name in _CONTROL_VECTORS}
     write_tensors(path_safetensors, tensors, metadata or {})
-    content = {"format_version": FORMAT_VERSION, "probes": scalars, "unfitted": dict(probes.unfitted)}
+    content = {
+        "format_version": FORMAT_VERSION,
+        "probes": [_scalars(probe, _VECTORS) for probe in probes.probes],
+        "controls": [_scalars(control, _CONTROL_VECTORS) for control in probes.controls],
+        "unfitted": dict(probes.unfitted),
+    }
     write_json(path_json, content, metadata=metadata or {})
+
+
+def _scalars(fitted: Probe | Control, vectors: Sequence[str]) -> dict[str, Any]:
+    return {
+        entry.name: getattr(fitted, entry.name) for entry in dataclasses.fields(fitted) if entry.name not in vectors
+    }
 
 
 def load_probes(path_safetensors: str | Path, path_json: str | Path) -> ProbeSet:
@@ -275,14 +329,19 @@ def load_probes(path_safetensors: str | Path, path_json: str | Path) -> ProbeSet
     content = read_json(path_json)
     if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
         raise TableError(f"{path_json}: not a probe file of format {FORMAT_VERSION}; train the probes again")
-    wanted = [f"{entry['name']}.{name}" for entry in content["probes"] for name in _VECTORS]
+    kinds: list[tuple[type[Probe | Control], str, Sequence[str]]] = [
+        (Probe, "probes", _VECTORS),
+        (Control, "controls", _CONTROL_VECTORS),
+    ]
+    wanted = [f"{entry['name']}.{name}" for _, key, names in kinds for entry in content[key] for name in names]
     tensors = read_tensors(path_safetensors, wanted)
-    known = {entry.name for entry in dataclasses.fields(Probe)} - set(_VECTORS)
-    probes = []
-    for entry in content["probes"]:
-        if set(entry) != known:
-            raise TableError(f"{path_json}: probe {entry.get('name')!r} has other fields; train the probes again")
-        entry = {**entry, "trained_on": tuple(entry["trained_on"]), "table": tuple(entry["table"])}
-        vectors = {name: tensors[f"{entry['name']}.{name}"] for name in _VECTORS}
-        probes.append(Probe(**entry, **vectors))
-    return ProbeSet(tuple(probes), dict(content["unfitted"]))
+    loaded: dict[str, list[Any]] = {key: [] for _, key, _ in kinds}
+    for kind, key, names in kinds:
+        known = {entry.name for entry in dataclasses.fields(kind)} - set(names)
+        for entry in content[key]:
+            if set(entry) != known:
+                raise TableError(f"{path_json}: {key} {entry.get('name')!r} has other fields; train the probes again")
+            lists = {name: tuple(entry[name]) for name in ("trained_on", "table") if name in entry}
+            vectors = {name: tensors[f"{entry['name']}.{name}"] for name in names}
+            loaded[key].append(kind(**{**entry, **lists, **vectors}))
+    return ProbeSet(tuple(loaded["probes"]), dict(content["unfitted"]), tuple(loaded["controls"]))

@@ -23,7 +23,9 @@ from tells.uncertainty.probe_files import StatesSource
 from tells.uncertainty.probe_solver import ConvergenceError, Floats, WeightedDesign
 
 SEARCH_TOLERANCE = 1e-3
-"""Relative gradient at which a fit of the search stops, far below what moves a rank; the chosen fit is repeated."""
+"""Relative gradient at which a fit of the search stops, far below what moves a rank; the chosen fit is repeated.
+
+Fits on shuffled labels, of which ranks alone are asked, stop there too."""
 
 
 @dataclass(frozen=True)

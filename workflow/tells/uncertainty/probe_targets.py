@@ -167,7 +167,7 @@ def _too_few(counts: dict[str, int], minimum: int) -> str | None:
     )
 
 
-def shuffle_by_question(values: Floats, groups: NDArray, splits: NDArray, *, seed: int) -> Floats:
+def shuffle_by_question(values: Floats, groups: NDArray, splits: NDArray, *, seed: int, draw: int = 0) -> Floats:
     """Deal the questions' label blocks to other questions of the same split.
 
     A question with more labelled rows than its block repeats it. Rows without a label keep having none.
@@ -176,14 +176,15 @@ def shuffle_by_question(values: Floats, groups: NDArray, splits: NDArray, *, see
         values: [rows] labels, NaN where there is none.
         groups: [rows] question.
         splits: [rows] split; labels stay within it, and test labels stay where they are.
-        seed: of the dealing.
+        seed: of all dealings.
+        draw: number of this dealing.
     """
     shuffled = values.copy()
     for number, split in enumerate(SPLITS[:2]):
         rows = np.flatnonzero((splits == split) & ~np.isnan(values))
         distinct, code = np.unique(groups[rows], return_inverse=True)
         blocks = [rows[code == question] for question in range(distinct.size)]
-        order = np.random.default_rng([seed, number]).permutation(distinct.size)
+        order = np.random.default_rng([seed, number, draw]).permutation(distinct.size)
         for block, donor in zip(blocks, order, strict=True):
             shuffled[block] = np.resize(values[blocks[donor]], block.size)
     return shuffled

@@ -2,7 +2,7 @@
 
 From a table of runs and their hidden states this makes the probes of `accuracy`, `semantic_entropy` (above the
 threshold) and `semantic_entropy_raw` (a ridge), and what they must be held against: the best probe at the end of the
-prompt alone, a probe of shuffled labels put through the whole procedure, and a one-feature logistic regression on
+prompt alone, the probe's own fit repeated on many shuffles of its labels, and a one-feature logistic regression on
 token entropy. With two or more in-distribution data sets it also trains one probe on each, for the transfer matrix.
 Test rows influence nothing here.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from tells.stats import group_weights
-from tells.uncertainty.probe_files import Probe, ProbeSet, StatesSource
+from tells.uncertainty.probe_files import Control, Probe, ProbeSet, StatesSource
 from tells.uncertainty.probe_search import (
+    SEARCH_TOLERANCE,
     SearchRows,
     Task,
     best_choice,
@@ -63,7 +64,8 @@ class ProbeSettings:
         entropy: column of the semantic entropy.
         min_valid: complete samples a trusted entropy needs.
         transfer: train one probe on each in-distribution data set too, if there are two.
-        seed: of folds and shuffling.
+        shuffles: of the labels, for the control of a probe.
+        seed: of folds and shuffles.
         workers: threads of the search; the result does not depend on it.
     """
 
@@ -74,6 +76,7 @@ class ProbeSettings:
     entropy: str = "discrete"
     min_valid: int = 4
     transfer: bool = True
+    shuffles: int = 100
     seed: int = 0
     workers: int = 1
 
@@ -114,7 +117,7 @@ def fit_probes(runs: pl.DataFrame, source: StatesSource, settings: ProbeSettings
         settings: the search space; the defaults when None.
 
     Returns:
-        The probes, and the reason of each that could not be fitted (a degenerate target stops no other).
+        The probes and controls, and the reason of each that could not be fitted (a degenerate target stops no other).
 
     Raises:
         ValueError: the table or the states are not what is asked.
@@ -132,58 +135,66 @@ def fit_probes(runs: pl.DataFrame, source: StatesSource, settings: ProbeSettings
         runs["dataset"].to_numpy(),
         replayed.to_numpy(),
     )
-    probes: list[Probe] = []
-    unfitted: dict[str, str] = {}
+    fitted = _Fitted()
     trained = data_sets_with_training(runs.filter(replayed))
     entropies = [targets[SEMANTIC_ENTROPY], targets[SEMANTIC_ENTROPY_RAW]]
     if not trained:
         plans = [plan for target in targets.values() for plan in _plans(study, target)]
-        return ProbeSet((), {plan.name: NOTHING_TO_TRAIN_ON for plan in plans})
+        return ProbeSet((), {name: NOTHING_TO_TRAIN_ON for plan in plans for name in plan.names})
     for related in ([targets[ACCURACY]], entropies):
-        _fit_related(study, related, trained, probes, unfitted)
-        _fit_token_entropy(study, related[0], trained, probes, unfitted)
+        _fit_related(study, related, trained, fitted)
+        _fit_token_entropy(study, related[0], trained, fitted)
     if settings.transfer and len(trained) > 1:
         for dataset in trained:
             for target in (targets[ACCURACY], targets[SEMANTIC_ENTROPY]):
-                _fit_one_data_set(study, target, dataset, probes, unfitted)
-    for name, reason in unfitted.items():
+                _fit_one_data_set(study, target, dataset, fitted)
+    for name, reason in fitted.unfitted.items():
         logger.warning("probe %s: %s", name, reason)
-    return ProbeSet(tuple(probes), unfitted)
+    return ProbeSet(tuple(fitted.probes), fitted.unfitted, tuple(fitted.controls))
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What is there so far, filled as the fits go on."""
+
+    probes: list[Probe] = field(default_factory=list)
+    controls: list[Control] = field(default_factory=list)
+    unfitted: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """One probe to come: its name, target, labels, and the positions it may choose from (None: all)."""
+    """One probe to come: its name, target, labels, the positions it may choose from (None: all), and its control."""
 
     name: str
     target: Target
     task: Task
     positions: tuple[str, ...] | None = None
+    control: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name,) if self.control is None else (self.name, self.control)
 
 
 def _plans(study: _Study, target: Target) -> list[_Plan]:
     """The probe of a target and its variants."""
     task = Task(target.name, target.values, target.binary)
-    plans = [_Plan(target.name, target, task)]
-    if target.binary:
-        if PROMPT_END in _positions(study):
-            plans.append(_Plan(f"{target.name}.{PROMPT_END}", target, task, (PROMPT_END,)))
-        shuffled = shuffle_by_question(target.values, study.groups, study.splits, seed=study.settings.seed)
-        name = f"{target.name}.shuffled"
-        plans.append(_Plan(name, target, Task(name, shuffled, True)))
+    plans = [_Plan(target.name, target, task, control=f"{target.name}.shuffled" if target.binary else None)]
+    if target.binary and PROMPT_END in _positions(study):
+        plans.append(_Plan(f"{target.name}.{PROMPT_END}", target, task, (PROMPT_END,)))
     return plans
 
 
-def _fit_related(
-    study: _Study, related: list[Target], trained: Sequence[str], probes: list[Probe], unfitted: dict[str, str]
-) -> None:
+def _fit_related(study: _Study, related: list[Target], trained: Sequence[str], fitted: _Fitted) -> None:
     """Fit targets that have labels on the same rows, and their variants, in one search."""
     plans = []
     for target in related:
         if target.reason is None:
             plans += _plans(study, target)
         else:
-            unfitted.update({plan.name: target.reason for plan in _plans(study, target)})
+            for plan in _plans(study, target):
+                fitted.unfitted.update(dict.fromkeys(plan.names, target.reason))
     if not plans:
         return
     # Folds follow the last target: the raw entropy orders questions more finely than its classes.
@@ -191,7 +202,7 @@ def _fit_related(
     tasks = {plan.task.name: plan.task for plan in plans}
     tables = _search(study, list(tasks.values()), rows)
     for plan in plans:
-        _choose_and_fit(study, plan, rows, trained, tables[plan.task.name], probes, unfitted)
+        _choose_and_fit(study, plan, rows, trained, tables[plan.task.name], fitted)
 
 
 def _positions(study: _Study) -> Sequence[str]:
@@ -216,26 +227,26 @@ def _choose_and_fit(
     rows: SearchRows,
     trained: Sequence[str],
     table: Sequence[dict[str, Any]],
-    probes: list[Probe],
-    unfitted: dict[str, str],
+    fitted: _Fitted,
 ) -> None:
     """Take the best choice of a search, fit it on training rows and calibrate it on validation rows."""
     allowed = [row for row in table if plan.positions is None or row["position"] in plan.positions]
     choice = best_choice(allowed)
     if choice is None:
-        unfitted[plan.name] = "no choice of layer, position and C has a defined value on held-out questions"
+        reason = "no choice of layer, position and C has a defined value on held-out questions"
+        fitted.unfitted.update(dict.fromkeys(plan.names, reason))
         return
     layer = study.source.layers.index(choice["layer"])
     position = study.source.positions.index(choice["position"])
     states, valid = study.source.states(layer, position)
     seen = np.flatnonzero(rows.learn & valid)
     chosen = finite_states(states, seen, choice["layer"], choice["position"])
-    fitted = _fit_at(chosen, seen, plan.task, rows, choice["strength"])
-    if isinstance(fitted, str):
-        unfitted[plan.name] = fitted
+    fit = _fit_at(chosen, seen, plan.task, rows, choice["strength"])
+    if isinstance(fit, str):
+        fitted.unfitted.update(dict.fromkeys(plan.names, fit))
         return
     probe = replace(
-        fitted,
+        fit,
         name=plan.name,
         target=plan.target.name,
         layer=choice["layer"],
@@ -247,7 +258,45 @@ def _choose_and_fit(
         table=tuple(allowed),
         seed=study.settings.seed,
     )
-    probes.append(probe)
+    fitted.probes.append(probe)
+    if plan.control is not None:
+        _fit_control(study, plan.control, probe, chosen, seen, rows, plan.task, fitted)
+
+
+def _fit_control(
+    study: _Study,
+    name: str,
+    probe: Probe,
+    states: Floats,
+    seen: NDArray,
+    rows: SearchRows,
+    task: Task,
+    fitted: _Fitted,
+) -> None:
+    """Repeat a probe's fit on the states [seen, width] for every shuffle of its training labels.
+
+    The choice of layer, position and C stays the probe's: a search for each shuffle would cost a search each, and
+    the test questions, on which a control is judged, had no part in the choice. All shuffles share one factor.
+    """
+    train = rows.train[seen]
+    fit = seen[train]
+    labels = np.full(task.values.size, np.nan)
+    labels[fit] = task.values[fit]
+    fits = []
+    settings = study.settings
+    with threadpool_limits(1, user_api="blas"):
+        design = WeightedDesign(states[train], group_weights(rows.groups[fit]))
+        design.set_strength(probe.strength)
+        for draw in range(settings.shuffles):
+            shuffled = shuffle_by_question(labels, study.groups, study.splits, seed=settings.seed, draw=draw)[fit]
+            # Questions of unequal size may hand on a part of their labels alone, and so lose a class.
+            if np.ptp(shuffled) > 0:
+                fits.append(design.unrotate(design.fit_logistic(shuffled, None, SEARCH_TOLERANCE)))
+    if not fits:
+        fitted.unfitted[name] = f"each of {settings.shuffles} shuffles left the training rows with one class"
+        return
+    weights, intercepts = (np.array(part) for part in zip(*fits, strict=True))
+    fitted.controls.append(Control(name, probe.name, weights, intercepts, settings.shuffles - len(fits), settings.seed))
 
 
 def _fit_at(states: Floats, seen: NDArray, task: Task, rows: SearchRows, strength: float) -> Probe | str:
@@ -299,28 +348,26 @@ def _fit_at(states: Floats, seen: NDArray, task: Task, rows: SearchRows, strengt
     )
 
 
-def _fit_token_entropy(
-    study: _Study, target: Target, trained: Sequence[str], probes: list[Probe], unfitted: dict[str, str]
-) -> None:
+def _fit_token_entropy(study: _Study, target: Target, trained: Sequence[str], fitted: _Fitted) -> None:
     """The one-feature baseline: a logistic regression on the mean token entropy of the think span."""
     name = f"{target.name}.token_entropy"
     if target.reason is not None:
-        unfitted[name] = target.reason
+        fitted.unfitted[name] = target.reason
         return
     if TOKEN_ENTROPY_COLUMN not in study.runs.columns:
-        unfitted[name] = f"the runs have no column {TOKEN_ENTROPY_COLUMN}"
+        fitted.unfitted[name] = f"the runs have no column {TOKEN_ENTROPY_COLUMN}"
         return
     feature = study.runs[TOKEN_ENTROPY_COLUMN].cast(pl.Float64).fill_null(float("nan")).to_numpy()
     rows = replace(study.rows(target, trained), folds=None)
     seen = np.flatnonzero(rows.learn & np.isfinite(feature))
     task = Task(name, target.values, True)
-    fitted = _fit_at(feature[seen][:, None], seen, task, rows, TOKEN_ENTROPY_STRENGTH)
-    if isinstance(fitted, str):
-        unfitted[name] = fitted
+    fit = _fit_at(feature[seen][:, None], seen, task, rows, TOKEN_ENTROPY_STRENGTH)
+    if isinstance(fit, str):
+        fitted.unfitted[name] = fit
         return
-    probes.append(
+    fitted.probes.append(
         replace(
-            fitted,
+            fit,
             target=target.name,
             position=TOKEN_ENTROPY_COLUMN,
             tau=target.tau,
@@ -330,18 +377,16 @@ def _fit_token_entropy(
     )
 
 
-def _fit_one_data_set(
-    study: _Study, target: Target, dataset: str, probes: list[Probe], unfitted: dict[str, str]
-) -> None:
+def _fit_one_data_set(study: _Study, target: Target, dataset: str, fitted: _Fitted) -> None:
     """Fit a probe on one data set alone, with the threshold of all of them, so that its cells compare."""
     name = f"{target.name}@{dataset}"
     prompts = study.runs["prompt_id"].to_numpy()
     train = (study.splits == "train") & (study.datasets == dataset)
     reason = target.reason or class_question_reason(target.values, prompts, train)
     if reason is not None:
-        unfitted[name] = reason
+        fitted.unfitted[name] = reason
         return
     rows = study.rows(target, [dataset])
     plan = _Plan(name, target, Task(name, target.values, True))
     table = _search(study, [plan.task], rows)[name]
-    _choose_and_fit(study, plan, rows, [dataset], table, probes, unfitted)
+    _choose_and_fit(study, plan, rows, [dataset], table, fitted)

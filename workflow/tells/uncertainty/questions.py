@@ -5,10 +5,10 @@ user names, or a file on the Hugging Face hub. `read_questions` reads them, `bui
 of prompts that the sampling stage takes, for chat models and for completion models.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import polars as pl
 import yaml
@@ -37,6 +37,7 @@ __all__ = [
     "few_shot_prefix",
     "find_question_file",
     "load_question_set",
+    "prompts_of",
     "question_group",
     "read_question_file",
     "read_questions",
@@ -244,6 +245,30 @@ def read_questions(question_set: QuestionSet, *, path: Path | str | None = None,
     parts = found.parts
     revision = parts[parts.index("snapshots") + 1] if "snapshots" in parts else None
     return replace(questions, revision=revision)
+
+
+def prompts_of(settings: Mapping[str, Any]) -> tuple[pl.DataFrame, dict[str, str | None]]:
+    """The prompts table of a collection, from what its stage is told; and digest and revision of its data.
+
+    Args:
+        settings: questions, path, samples, prompt, system_prompt and limit.
+
+    Raises:
+        QuestionFileError: the data cannot be used.
+    """
+    question_set = load_question_set(settings["questions"])
+    if settings["samples"]:
+        questions, _ = read_samples(settings["samples"])
+    else:
+        questions = read_questions(question_set, path=settings["path"])
+    prompts = build_prompts(
+        questions,
+        question_set,
+        prompt=settings["prompt"],
+        system_prompt=settings["system_prompt"],
+        limit=settings["limit"],
+    )
+    return prompts, {"sha256": questions.file_digest, "revision": questions.revision}
 
 
 def few_shot_prefix(examples: Iterable[FewShotExample]) -> str:
