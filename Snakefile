@@ -12,6 +12,7 @@ include: "rules/common.smk"
 include: "rules/models.smk"
 include: "rules/sampling.smk"
 include: "rules/uncertainty.smk"
+include: "rules/traits.smk"
 
 
 wildcard_constraints:
@@ -25,6 +26,9 @@ wildcard_constraints:
 localrules:
     all,
     uncertainty,
+    traits,
+    vectors,
+    steering,
     fetch_model,
     prompts,
 
@@ -40,6 +44,24 @@ rule uncertainty:
     """The uncertainty study of every experiment."""
     input:
         study_results("uncertainty"),
+
+
+rule traits:
+    """The traits study of every experiment."""
+    input:
+        study_results("traits"),
+
+
+rule vectors:
+    """The vectors of every trait, without steering."""
+    input:
+        all_traits("vectors.safetensors"),
+
+
+rule steering:
+    """Every trait that is steered, to its report."""
+    input:
+        all_traits("summary.json", steered_alone=True),
 
 
 onstart:

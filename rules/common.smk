@@ -9,11 +9,12 @@ import re
 import sys
 from pathlib import Path
 
-from tells.config import ConfigError, load_models, load_workflow, settings
+from tells.config import STUDIES, TRAITS_FOLDER, ConfigError, load_models, load_workflow, settings
 from tells.doctor import examine, format_findings
 from tells.jobs import announce_head
 from tells.stages import stage_version
 from tells.tables import read_metadata
+from tells.traits.files import load_traits, unanswered_runs
 from tells.uncertainty.questions import load_question_set
 
 ROOT = Path(workflow.basedir)
@@ -21,10 +22,10 @@ ROOT = Path(workflow.basedir)
 try:
     SITE, EXPERIMENTS = load_workflow(Path.cwd(), config)
     MODELS = load_models(Path.cwd() / SITE.models)
+    TRAIT_DEFINITIONS = load_traits(Path.cwd(), [name for one in EXPERIMENTS.values() for name in one.trait_names()])
 except ConfigError as error:
     sys.exit(str(error))
 
-STUDIES = ["uncertainty"]
 COLLECTIONS = sorted({name for experiment in EXPERIMENTS.values() for name in experiment.collections()})
 ENVIRONMENT = f"../envs/{SITE.environment}.yaml"
 FOLDER = "experiments/{experiment}/{study}/{collection}"
@@ -68,13 +69,20 @@ def manifest_of(wildcards):
     return f"resources/models/{EXPERIMENTS[wildcards.experiment].model}/model.json"
 
 
+def steered_manifest(wildcards):
+    """Manifest of the model that is steered, which may differ from the one the vectors come from."""
+    return f"resources/models/{settings.steered_model(EXPERIMENTS[wildcards.experiment])}/model.json"
+
+
 def collection_of(wildcards):
-    """Definition of a collection."""
+    """Definition of a collection of questions."""
     return EXPERIMENTS[wildcards.experiment].uncertainty.collections[wildcards.collection]
 
 
-def question_files(wildcards):
-    """A collection's question set, and its data where they are files here."""
+def prompt_files(wildcards):
+    """What a collection's prompts are made from: a question set and its data, or a trait's scenarios."""
+    if wildcards.study == "traits":
+        return [f"{TRAITS_FOLDER}/{wildcards.collection}/{pole}.txt" for pole in ("positive", "negative")]
     collection = collection_of(wildcards)
     question_set = load_question_set(collection.questions)
     data = collection.samples or collection.path or question_set.data_file
@@ -97,6 +105,16 @@ def p_true_settings(wildcards):
     return settings.p_true_settings(EXPERIMENTS[wildcards.experiment], SITE)
 
 
+def search_settings(wildcards):
+    return settings.search_settings(EXPERIMENTS[wildcards.experiment], MODELS, SITE)
+
+
+def report_settings(wildcards):
+    """With the instruction of plain prompting, so that another rubric in the same file changes nothing here."""
+    told = settings.report_settings(EXPERIMENTS[wildcards.experiment], MODELS, SITE)
+    return {**told, "instruction": TRAIT_DEFINITIONS[wildcards.collection].instruction.high}
+
+
 def setting(name):
     """A function from wildcards to one of the settings that depend on the experiment alone."""
     return lambda wildcards: getattr(settings, name)(EXPERIMENTS[wildcards.experiment])
@@ -117,7 +135,7 @@ def shards_of(pattern, **known):
 
 def sampled_shards(wildcards):
     """Sampled shards of a collection, or the user's own samples in their place."""
-    samples = getattr(collection_of(wildcards), "samples", None)
+    samples = collection_of(wildcards).samples if wildcards.study == "uncertainty" else None
     return [samples] if samples else shards_of(f"{FOLDER}/shards/samples-{{shard}}.parquet")(wildcards)
 
 
@@ -153,13 +171,88 @@ def states_of_study(wildcards):
     return paths
 
 
+def clustering_method(wildcards):
+    """How answers to this collection's kind of question are grouped."""
+    grader = load_question_set(collection_of(wildcards).questions).grader
+    return getattr(EXPERIMENTS[wildcards.experiment].uncertainty.clustering, grader)
+
+
+def clustering_calls(wildcards):
+    """1 where a judge is asked, so that not too many jobs ask at once."""
+    return int(clustering_method(wildcards) == "judge")
+
+
 def clustering_models(wildcards):
     """Manifests of the models that clustering needs."""
     config = EXPERIMENTS[wildcards.experiment].uncertainty.clustering
     needed = {"nli": config.nli_model, "cosine": config.embedding_model}
-    grader = load_question_set(collection_of(wildcards).questions).grader
-    method = getattr(config, grader)
+    method = clustering_method(wildcards)
     return [f"resources/models/{needed[method]}/model.json"] if method in needed else []
+
+
+def judge_models(wildcards):
+    """Manifest of the offline judge's sentence embedding; nothing for a judge that is asked by an API."""
+    judge = EXPERIMENTS[wildcards.experiment].judge
+    return [f"resources/models/{judge.embedding_model}/model.json"] if judge.provider == "exemplar" else []
+
+
+def unanswered(pattern):
+    """A parameter that changes when a service left items unanswered, so that the next run asks for them again."""
+    return lambda wildcards: unanswered_runs(Path(pattern.format(**wildcards)))
+
+
+def vetted(what, pattern):
+    """An input function: scores of scenarios or responses, where they are judged."""
+    return lambda wildcards: (
+        pattern.format(**wildcards) if getattr(EXPERIMENTS[wildcards.experiment].traits.vet, what) else []
+    )
+
+
+def explained(pattern):
+    """An input function: why texts failed, where responses are judged by a judge that can say it."""
+
+    def files(wildcards):
+        experiment = EXPERIMENTS[wildcards.experiment]
+        asked = experiment.judge.provider != "exemplar" and experiment.traits.vet.responses
+        return pattern.format(**wildcards) if asked else []
+
+    return files
+
+
+def steered(pattern):
+    """An input function: a file that exists only where the trait is steered."""
+
+    def files(wildcards):
+        return pattern.format(**wildcards) if wildcards.collection in steered_traits(wildcards.experiment) else []
+
+    return files
+
+
+def steered_traits(experiment):
+    """Names of the traits that an experiment steers."""
+    return EXPERIMENTS[experiment].traits.steered()
+
+
+def of_traits(name):
+    """An input function: one file of each trait of an experiment."""
+
+    def files(wildcards):
+        return [
+            f"{TRAITS}/{trait}/{name}".format(**wildcards)
+            for trait in EXPERIMENTS[wildcards.experiment].traits.collections
+        ]
+
+    return files
+
+
+def all_traits(name, steered_alone=False):
+    """One file of each trait of every experiment; of those that are steered alone, where asked."""
+    return [
+        f"experiments/{name_of}/traits/{trait}/{name}"
+        for name_of, experiment in EXPERIMENTS.items()
+        if experiment.traits
+        for trait in (experiment.traits.steered() if steered_alone else experiment.traits.collections)
+    ]
 
 
 def growing(megabytes):

@@ -11,7 +11,7 @@ Writes  {study}/{collection}/prompts.parquet, shards/prompts-*  1 prompts: the o
 checkpoint prompts:
     """What to ask, with everything known about it; a shard is rewritten only when its bytes differ."""
     input:
-        question_files,
+        prompt_files,
     output:
         prompts=f"{FOLDER}/prompts.parquet",
     log:

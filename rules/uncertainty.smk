@@ -53,6 +53,7 @@ rule cluster:
         ENVIRONMENT
     threads: SITE.threads
     resources:
+        api=clustering_calls,
         mem_mb=growing(4000),
         runtime=120,
     params:

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tells import doctor, examination
+from tells import doctor, examination, storage
 from tells.config import Experiment, Site
 from tells.doctor import Finding, Gpu, examine, format_findings, outdated_results
 from tells.stages import STAGES, Stage
@@ -151,7 +151,7 @@ def test_every_problem_is_listed_at_once_and_nothing_is_printed(place: Place, ca
         "torch 1.0",
         "vllm is not installed (experiment first)",
         "nnsight is not installed (experiment second)",
-        "this version brings no judge",
+        "the offline judge cannot compare answers",
         "no GPU is visible here",
     ):
         assert part in text
@@ -428,10 +428,21 @@ def test_vllm_for_cpus_needs_no_gpu(place: Place):
 # Judge
 
 
-def test_clustering_by_a_judge_is_refused_while_there_is_none(place: Place):
+def test_clustering_by_a_judge_needs_one_that_can_compare(place: Place):
     judged = experiment_of(questions="text", uncertainty={"clustering": {"text": "judge"}})
-    assert "brings no judge" in place.one(judged).what
+    assert "the offline judge cannot compare answers" in place.one(judged).what
     assert place.examine(experiment_of(uncertainty={"clustering": {"text": "judge"}})) == []
+
+
+def test_a_judges_key_is_named_where_it_is_missing(place: Place):
+    place.monkeypatch.delenv("A_KEY", raising=False)
+    judge = {"provider": "gemini", "key_variable": "A_KEY"}
+    judged = experiment_of(questions="text", uncertainty={"clustering": {"text": "judge"}}, judge=judge)
+    finding = place.one(judged)
+    assert "A_KEY is not set" in finding.what
+    assert "export A_KEY" in finding.cure
+    place.monkeypatch.setenv("A_KEY", "a word")
+    assert place.examine(judged) == []
 
 
 # GPU
@@ -529,7 +540,7 @@ def test_hidden_states_that_do_not_fit_the_disk_are_an_error(place: Place):
     trial = experiment_of(uncertainty={"samples": 4})
     needed = 10 * (4 + 1) * 10 * 5 * 100 * 2  # questions, runs, layers, positions, width, bytes
     usage = type("Usage", (), {})()
-    place.monkeypatch.setattr(examination.shutil, "disk_usage", lambda path: usage)
+    place.monkeypatch.setattr(storage.shutil, "disk_usage", lambda path: usage)
     usage.free = needed
     assert place.examine(trial) == []
     usage.free = needed - 1
@@ -674,3 +685,32 @@ def test_a_hub_that_is_not_there_has_no_status(hub: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(examination, "_ask", lambda address: blocked.wait(30) and 200)
     assert examination.hub_status(f"{hub}/slow") is None
     blocked.set()
+
+
+# Traits
+
+
+def traits_of(model: str = "small", **traits: Any) -> Experiment:
+    study = {"collections": ["behavioral/formality"], **traits}
+    judge = {"provider": "openai", "key_variable": "HOME"}
+    return Experiment.model_validate({"name": "demo", "model": model, "judge": judge, "traits": study})
+
+
+def test_layers_beyond_the_model_and_widths_that_differ_are_told_before_a_run(place: Place):
+    place.materialise("small", num_hidden_layers=10, hidden_size=100)
+    place.materialise("folder", num_hidden_layers=12, hidden_size=128)
+    assert place.examine(traits_of(layers=[0, -10, 9])) == []
+    assert "traits.layers 10: the model has 10 blocks" in place.one(traits_of(layers=[0, 10])).what
+    findings = place.examine(traits_of(steer={"model": "folder", "layers": [11, 12]}))
+    assert [finding.what.partition(":")[0] for finding in findings] == [
+        "traits.steer.layers 12",
+        "vectors of small have width 100, folder has 128 (experiment demo)",
+    ]
+
+
+def test_a_trait_needs_its_model_the_steered_one_and_the_offline_judges_embedding(place: Place):
+    experiment = traits_of("folder", steer={"model": "hubbed"})
+    offline = experiment.model_copy(update={"judge": type(experiment.judge)()})
+    needed = examination.needed_models({"demo": offline}, {})
+    assert needed == {"folder": ["demo"], "hubbed": ["demo"], "all-minilm-l6-v2": ["demo"]}
+    assert set(examination.needed_models({"demo": experiment}, {})) == {"folder", "hubbed"}

@@ -9,13 +9,30 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args, get_type_hints
 
+import polars as pl
 import pytest
 import yaml
 from workflow_helpers import ROOT, SNAKEMAKE, environment, make_clone
 
+from tells.config import JudgeConfig, Site
+from tells.config.traits import SteerConfig, TraitsConfig, VetConfig
+from tells.judge.exchange import Reply
+from tells.judge.protocol import Judgement, Status
 from tells.tables import SCHEMAS
+from tells.traits import steering
+from tells.traits.cautions import _DIAGNOSES, Caution
+from tells.traits.choice import choose_point, report_effects
+from tells.traits.quality_records import Figures, HeldOut, NullBand, Quality, Record
+from tells.traits.row_space import METHODS
+from tells.traits.scenarios import DefinitionFile, QuestionsFile
+from tells.traits.search import COHERENCE_DROP, INCOHERENT, INCOMPLETE_BASELINE, MISSING_SCORE, NO_SCORES, UNSTEERED
+from tells.traits.steering import PROMPTING, RANDOM, REFERENCE, STEERED
+from tells.traits.summary import _ENDINGS, summarise_trait, traits_table
+from tells.traits.vetting import Outcome, StageCount, Survivors, Thresholds, Vetting
 
 PAGES = [
     *("README.md", "CHANGELOG.md", "config/README.md", "config/questions/README.md"),
@@ -105,6 +122,7 @@ def named_paths() -> Iterator[tuple[str, str]]:
     """(page, path) of every path below the top that stands in code; folders and paths with placeholders left out."""
     shown = {name for name, _ in files_of_examples()}
     invented = shown | {"config/questions/rivers.jsonl", "config/questions/rivers.yaml", "config/questions/NAME.yaml"}
+    invented |= {"config/traits/behavioral/brevity"}
     for page in PAGES:
         for code in code_of(page):
             for path in PATH.findall(code):
@@ -119,7 +137,7 @@ def is_made(path: str) -> bool:
 
 
 # A message that is about a definition gone wrong may name one that is not there.
-MISSPELT = {("docs/errors.md", "experiments/dmeo.yaml")}
+MISSPELT = {("docs/errors.md", "experiments/dmeo.yaml"), ("docs/errors.md", "config/traits/epistemic/hope")}
 
 
 @pytest.mark.parametrize(
@@ -166,14 +184,14 @@ def test_every_tells_line_is_understood_in_a_fresh_clone(clone, page, line):
         words += ["-n"] if len(words) > 2 else ["--", "--profile", "cpu", "-n"]
     done = run([sys.executable, "-m", "tells.cli", *words[1:]], clone)
     # 1 says that something is missing, as it is in a fresh clone; 2 that the line is wrong.
-    assert done.returncode == 0 or (words[1] in ("show", "doctor") and done.returncode == 1), done.stdout
+    assert done.returncode == 0 or (words[1] in ("show", "doctor", "project") and done.returncode == 1), done.stdout
     assert "Traceback" not in done.stdout
 
 
 def test_examples_are_found_in_readme():
     names = [name for name, _ in files_of_examples()]
     assert {"config/questions/rivers.jsonl", "config/questions/rivers.yaml", "config/models.yaml"} <= set(names)
-    assert sum(name.startswith("experiments/") for name in names) == 3
+    assert sum(name.startswith("experiments/") for name in names) == 4
     for name, content in files_of_examples():
         lines = content.splitlines() if name.endswith(".jsonl") else []
         assert all(json.loads(line) for line in lines), name
@@ -196,8 +214,8 @@ def test_the_examples_of_readme_make_experiments_and_read_their_data(clone):
 # The picture, the notebook, the figures
 
 
-def test_the_graph_shows_every_rule_and_no_other():
-    graph = next(block for _, kind, block in FENCE.findall(text_of("README.md")) if kind == "mermaid")
+def test_the_graphs_show_every_rule_and_no_other():
+    graph = "".join(block for _, kind, block in FENCE.findall(text_of("README.md")) if kind == "mermaid")
     nodes = set(re.findall(r"^ +(\w+) -", graph, flags=re.MULTILINE)) | set(
         re.findall(r"-> (\w+)$", graph, re.MULTILINE)
     )
@@ -207,15 +225,30 @@ def test_the_graph_shows_every_rule_and_no_other():
         for path in files
         for name in re.findall(r"^(?:rule|checkpoint) (\w+):", path.read_text(), flags=re.MULTILINE)
     }
-    assert nodes == rules - {"uncertainty"}
+    assert nodes == rules - {"uncertainty", "traits", "vectors", "steering"}
+
+
+def notebooks() -> list[str]:
+    """The Python of README, once the model it loads is there."""
+    if not (ROOT / MODEL).exists():
+        fetched = run([*SNAKEMAKE, "--profile", "cpu", MODEL], ROOT)
+        assert fetched.returncode == 0, fetched.stdout
+    return [block for _, kind, block in FENCE.findall(text_of("README.md")) if kind == "python"]
+
+
+@pytest.mark.slow
+def test_the_steering_of_readme_runs_as_it_stands():
+    block = notebooks()[1]
+    assert MODEL in block
+    done = run([sys.executable, "-c", block], ROOT)
+    assert done.returncode == 0, done.stdout
+    printed = [line for line in done.stdout.splitlines() if re.match(r"(1|0|-1) \[", line)]
+    assert len({line.partition(" ")[2] for line in printed}) == 3, done.stdout
 
 
 @pytest.mark.slow
 def test_the_notebook_of_readme_runs_as_it_stands():
-    block = next(block for _, kind, block in FENCE.findall(text_of("README.md")) if kind == "python")
-    if not (ROOT / MODEL).exists():
-        fetched = run([*SNAKEMAKE, "--profile", "cpu", MODEL], ROOT)
-        assert fetched.returncode == 0, fetched.stdout
+    block = notebooks()[0]
     assert "limit=12" in block
     # Two questions show the same as twelve.
     program = block.replace("limit=12", "limit=2") + "\nassert entropy.height == 2 and entropy['discrete'].min() >= 0\n"
@@ -265,6 +298,7 @@ def test_every_column_of_every_table_is_explained():
 
 def test_every_output_file_is_explained():
     text = text_of("docs/outputs.md")
+    assert "projections.parquet" in text
     for path in (ROOT / "rules").glob("*.smk"):
         for output in re.findall(r"^ {4}output:\n((?: {8}.*\n)+)", path.read_text(), flags=re.MULTILINE):
             for name in re.findall(r'"([^"]+)"', output):
@@ -291,6 +325,147 @@ def test_every_metric_baseline_and_key_of_a_record_is_explained():
     metrics = [metric.name for metric in (*RUN_METRICS, QUESTION_AUROC, SPEARMAN)]
     names = {*record, *metrics, DIFFERENCE, *CONFIDENCE.values(), *(baseline.name for baseline in BASELINES)}
     text = text_of("docs/outputs.md")
+    assert not [name for name in sorted(names) if f"`{name}`" not in text]
+
+
+def section_of(page: str, heading: str) -> str:
+    """What stands below a heading of a page, or below a line such as "`vet`:", up to the next of either kind."""
+    start = re.compile(r"^(?:#+ .*|`[a-z.]+`(?:, by name.*)?:)$", re.MULTILINE)
+    places = [(found[0], found.start()) for found in start.finditer(FENCE.sub("", text_of(page)))]
+    index = next(number for number, (name, _) in enumerate(places) if name == heading)
+    end = places[index + 1][1] if index + 1 < len(places) else None
+    return FENCE.sub("", text_of(page))[places[index][1] : end]
+
+
+@pytest.mark.parametrize(
+    ("definition", "heading"),
+    [
+        (Site, "## The site: `config/config.yaml`"),
+        (JudgeConfig, "### `judge`"),
+        (TraitsConfig, "### `traits`"),
+        (VetConfig, "`vet`:"),
+        (SteerConfig, "`steer`:"),
+        (DefinitionFile, "`definition.yaml`:"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_every_key_stands_in_the_section_of_its_definition(definition, heading):
+    text = section_of("config/README.md", heading)
+    assert not [key for key in definition.model_fields if f"`{key}`" not in text]
+
+
+@pytest.mark.parametrize(
+    ("kind", "heading"),
+    [
+        ("scenario_scores", "### scenario_scores.parquet, response_scores.parquet"),
+        ("response_scores", "### scenario_scores.parquet, response_scores.parquet"),
+        ("vetting", "### vetting.parquet"),
+        ("search", "### steering/search.parquet, steering/report.parquet"),
+        ("search_scores", "### steering/search_scores.parquet, steering/report_scores.parquet"),
+        ("projections", "## Samples along a trait: projections.parquet"),
+    ],
+)
+def test_every_column_stands_in_the_section_of_its_table(kind, heading):
+    text = section_of("docs/outputs.md", heading)
+    assert not [column for column in SCHEMAS[kind].columns if f"`{column}`" not in text]
+
+
+def test_the_files_and_the_examples_of_a_trait_are_those_that_are_read():
+    text = text_of("config/README.md")
+    folder = ROOT / "config/traits/behavioral/formality"
+    assert not [path.name for path in folder.iterdir() if f"| `{path.name}` |" not in text]
+    shown = dict(re.findall(r"^`(\w+\.yaml)`:\n\n```yaml\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL))
+    place = {"place": "behavioral/brevity"}
+    assert DefinitionFile.model_validate(yaml.safe_load(shown["definition.yaml"]), context=place)
+    assert QuestionsFile.model_validate(yaml.safe_load(shown["questions.yaml"]))
+
+
+def test_every_rule_and_target_is_named_on_the_page_of_the_workflow():
+    text = text_of("docs/workflow.md")
+    files = [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]
+    rules = [
+        name for path in files for name in re.findall(r"^(?:rule|checkpoint) (\w+):", path.read_text(), re.MULTILINE)
+    ]
+    assert "judge_report" in rules
+    assert not [rule for rule in sorted(rules) if f"`{rule}`" not in text]
+
+
+def of_traits() -> str:
+    """The part of the page of outputs that is about the traits study."""
+    return text_of("docs/outputs.md").partition("## Of a trait: ")[2]
+
+
+def keys_of_content(content: object) -> Iterator[str]:
+    """Keys of a mapping and of all that is in it, but for those that are data: reasons and names."""
+    if isinstance(content, dict):
+        yield from content
+        for key, value in content.items():
+            if key not in ("invalid", "survivors", "scenarios", "responses"):
+                yield from keys_of_content(value)
+    elif isinstance(content, list):
+        for value in content:
+            yield from keys_of_content(value)
+
+
+def steered_files() -> tuple[dict, dict]:
+    """A choice and the effects of a report, from two answers of each kind."""
+    points = [("reference", None, None), ("unsteered", None, None), ("prompting", None, None), ("steered", 0.5, None)]
+    rows = [
+        {"row_id": f"{kind}-{number}", "kind": kind, "question_id": f"search-0{number}", "sample": 0}
+        | {"layer": 1, "method": "fisher", "ratio": ratio, "coefficient": ratio, "draw": draw}
+        for kind, ratio, draw in [*points, ("random", 0.5, 0)]
+        for number in range(2)
+    ]
+    answers = pl.DataFrame(rows, schema_overrides={"draw": pl.Int32})
+    scores = answers.select("row_id", trait=pl.lit(60.0), coherence=pl.lit(90.0))
+    choice = choose_point(answers, scores, min_coherence=70, max_drop=15)
+    return choice, report_effects(answers, scores, bootstrap=10, seed=0)
+
+
+def summary_of_a_trait(choice: dict | None, effects: dict | None) -> dict:
+    vetting = {"stages": [], "status": "ok", "reason": None, "survivors": {}, "pairs": 0, "warnings": []}
+    record = {"status": "ok", "reason": None, "n_vectors": 0, "n_empty": 0, "best": None, "records": []}
+    return summarise_trait("behavioral/brevity", vetting, record, choice=choice, effects=effects)
+
+
+def test_every_key_of_the_traits_files_is_explained():
+    choice, effects = steered_files()
+    assert choice["optimum"]
+    assert effects["random"]["n"] == 1
+    summary = summary_of_a_trait(choice, effects)
+    figures = Figures(*[None] * 9, 0, 0, 0)
+    held_out = HeldOut(figures, None, NullBand(None, None, 20), ())
+    quality = Quality("split", 0, "all pairs", (), None, held_out)
+    record = Record("fisher", 0, None, "all pairs", figures, figures, figures, figures, None, None)
+    written = (Vetting, StageCount, Survivors, Thresholds, Caution)
+    own = {"n_rows", "n_empty", "n_vectors", "best", "records", "vector_layers", "norms", "vectors_model"}
+    names = {*keys_of_content(choice), *keys_of_content(summary), *keys_of_content(quality.summary()), *own}
+    names |= {field.name for kind in written for field in fields(kind)} | {"cosines", "traits", "steered_model"}
+    names |= {"explanations", "confound", *(field.name for field in fields(Reply))}
+    parts = re.compile(r"(train|validation|test|cross_validated)_(?=[a-z])")
+    names |= {parts.sub("", key) for key in record.row()} | {"train", "validation", "test", "cross_validated"}
+    names.add("{part}_…")
+    text = of_traits()
+    assert not [name for name in sorted(names) if f"`{name}`" not in text]
+
+
+def test_every_column_of_the_table_of_traits_is_explained():
+    stages = re.compile(r"^(scenarios|responses)_(positive|negative)_")
+    table = traits_table([summary_of_a_trait(None, None)])
+    columns = [stages.sub("{stage}_{polarity}_", name) for name in table.columns]
+    assert "{stage}_{polarity}_rate" in columns
+    text = text_of("docs/outputs.md").partition("## Of the traits study")[2]
+    assert not [column for column in columns if f"`{column}`" not in text]
+
+
+def test_every_value_that_traits_files_can_hold_is_explained():
+    reasons = (UNSTEERED, NO_SCORES, MISSING_SCORE, INCOHERENT, COHERENCE_DROP, INCOMPLETE_BASELINE)
+    kinds = (STEERED, RANDOM, PROMPTING, steering.UNSTEERED, REFERENCE)
+    codes = ("refusals", "errors", "length", *_DIAGNOSES)
+    statuses = (*get_args(Status), *get_args(Outcome), *_ENDINGS, *_ENDINGS.values(), "insufficient", "vectors")
+    resolutions = get_args(get_type_hints(Judgement)["resolution"])
+    names = {*reasons, *kinds, *codes, *statuses, *resolutions, *METHODS, "split", "nested", "none", "ok"}
+    text = of_traits()
     assert not [name for name in sorted(names) if f"`{name}`" not in text]
 
 
@@ -321,6 +496,22 @@ def test_the_messages_of_the_error_page_are_those_of_the_code():
         *("the tokenizer has no chat template; set `kind: base`", "a completion model needs `examples`"),
         *("the samples are the user's own: there are no token ids to replay", "older than the code of stage"),
         *("one class only:", "the target is made of this score", "the training questions have no two "),
+        *("(known traits: ", "must also stand in collections", "reserved word in "),
+        *(
+            "call the collection something else",
+            "is empty",
+            "has no partner: positive.txt has ",
+            "is blank; every line is one scenario",
+        ),
+        *("is below vet.minimum ", "must also stand in replay_positions", "norms are measured on them"),
+        *(": the model has ", "were not replayed", ": it is of another model", "steer a model of the same width: "),
+        *(" is not set (", "which needs no key", "did not accept the key (HTTP ", "has no quota left"),
+        *("the judge's ceiling ", "run again to go on under a fresh ceiling", "asks for a pause of "),
+        *("texts have no score (", "the answer holds no log-probabilities", "lines cannot be read"),
+        *("scenarios survive vetting; at least ", "the chosen ratio is the largest that was tried"),
+        *("must be at least ", " for the offline judge, which ", " unsteered answers with a log-likelihood; "),
+        *("the unsteered answers have a mean coherence of ", "exemplars of the two poles cannot be told apart"),
+        *("clustering.text is judge, and the offline judge cannot compare answers", "no vector of "),
     ):
         assert words in text, words
         assert words in source, words

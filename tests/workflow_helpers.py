@@ -94,3 +94,31 @@ def dry_run_jobs(clone: Path, *arguments: str, experiment: str = "tiny", profile
         if name != "total":
             jobs[name] = int(count)
     return jobs
+
+
+def tiny_traits(base_url: str | None = None, **changes: object) -> dict:
+    """The experiment `tiny` with two traits, one steered, judged by a local server."""
+    study = {
+        "collections": ["behavioral/formality", "epistemic/optimism"],
+        "limit": 12,
+        "max_new_tokens": 8,
+        "shard_size": 10,
+        "window": "response[:4]",
+        "replay_positions": ["response[:4]", "prompt_last"],
+        "vet": {"minimum": 1, "positive_min": 51, "negative_max": 50, "paired": False},
+        "steer": {
+            "collections": ["behavioral/formality"],
+            "layers": [0, 1],
+            "methods": ["mean_difference"],
+            "ratios": [0.3],
+            "search_questions": 6,
+            "report_questions": 10,
+            "max_new_tokens": 6,
+            "random_draws": 3,
+            "min_coherence": 1,
+            "max_drop": 100,
+        },
+    }
+    settings = {key: value for key, value in TINY.items() if key != "uncertainty"}
+    judge = {"provider": "openai", "base_url": base_url, "key_variable": "TINY_KEY"}
+    return {**settings, "judge": judge, "traits": {**study, **changes}}

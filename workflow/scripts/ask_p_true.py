@@ -8,17 +8,11 @@ from tells.uncertainty.questions import load_question_set
 settings = snakemake.params.settings
 
 with job(snakemake.log[0], snakemake.output) as report:
-    from tells.models.loading import load_model
+    from tells.models.loading import load_as
 
     facts = read_metadata(snakemake.input.samples)
     samples = read_table(snakemake.input.samples, "samples")
-    loaded = load_model(
-        snakemake.input.model,
-        dtype=settings["dtype"],
-        device=settings["device"],
-        gpu_memory_gb=settings["gpu_memory_gb"],
-        threads=snakemake.threads,
-    )
+    loaded = load_as(snakemake.input.model, settings, threads=snakemake.threads)
     p_true = ask_p_true(
         read_table(snakemake.input.prompts, "prompts"),
         samples,

@@ -1,6 +1,7 @@
 """Group the answers of each question by meaning."""
 
 from tells.jobs import job
+from tells.judge.experiment import judge_of
 from tells.tables import make_metadata, read_json, read_metadata, read_table, write_json, write_table
 from tells.uncertainty.clustering import cluster_runs
 
@@ -21,6 +22,12 @@ with job(snakemake.log[0], snakemake.output) as report:
 
         manifest = read_json(snakemake.input.models[0])
         models = {"embedder": SentenceTransformer(manifest["path"], device="cpu"), "embedder_name": manifest["name"]}
+    if method == "judge":
+        models["judge"] = judge_of(
+            snakemake.wildcards.experiment,
+            snakemake.config,
+            writer=f"{snakemake.wildcards.experiment}/{snakemake.wildcards.collection}/entailment",
+        )
     clusters, relations, diagnostics = cluster_runs(
         read_table(snakemake.input.labels, "labels"),
         prompts,
@@ -43,3 +50,4 @@ with job(snakemake.log[0], snakemake.output) as report:
     write_table(snakemake.output.clusters, clusters, "clusters", metadata)
     matrices = {prompt_id: relation.tolist() for prompt_id, relation in relations.items()}
     write_json(snakemake.output.relations, {"relations": matrices}, metadata=metadata)
+    report.add(questions=prompts.height, **(vars(models["judge"].usage) if method == "judge" else {}))

@@ -1,35 +1,30 @@
 """Write the prompts table of a collection and its shards."""
 
 import os
+from pathlib import Path
 
 from tells.jobs import job
 from tells.shards import write_shards
 from tells.tables import make_metadata, write_table
-from tells.uncertainty.questions import build_prompts, load_question_set, read_questions, read_samples
+from tells.traits import scenarios
+from tells.uncertainty import questions
 
 os.environ.pop("HF_HUB_OFFLINE", None)
 settings, wildcards = snakemake.params.settings, snakemake.wildcards
 
 with job(snakemake.log[0], snakemake.output) as report:
-    question_set = load_question_set(settings["questions"])
-    if settings["samples"]:
-        questions, _ = read_samples(settings["samples"])
+    if wildcards.study == "traits":
+        trait = scenarios.load_trait(Path(snakemake.input[0]).parent)
+        prompts, data = scenarios.build_prompts(trait, limit=settings["limit"]), None
     else:
-        questions = read_questions(question_set, path=settings["path"])
-    prompts = build_prompts(
-        questions,
-        question_set,
-        prompt=settings["prompt"],
-        system_prompt=settings["system_prompt"],
-        limit=settings["limit"],
-    )
+        prompts, data = questions.prompts_of(settings)
     metadata = make_metadata(
         "prompts",
         params={key: value for key, value in settings.items() if key != "shard_size"},
-        inputs=[settings["questions"]],
+        inputs=snakemake.input if data is None else [settings["questions"]],
         experiment=wildcards.experiment,
-        data={"sha256": questions.file_digest, "revision": questions.revision},
+        data=data,
     )
     shards = write_shards(snakemake.output.prompts, prompts, settings["shard_size"], metadata)
     write_table(snakemake.output.prompts, prompts, "prompts", {**metadata, "shards": shards})
-    report.add(questions=prompts.height, shards=shards)
+    report.add(prompts=prompts.height, shards=shards)

@@ -7,18 +7,12 @@ settings, wildcards = snakemake.params.settings, snakemake.wildcards
 
 with job(snakemake.log[0], snakemake.output) as report:
     from tells.models.hooks import find_blocks, resolve_layers
-    from tells.models.loading import load_model
+    from tells.models.loading import load_as
     from tells.models.runs import replay_samples
 
     samples = read_table(snakemake.input.samples, "samples")
     facts = read_metadata(snakemake.input.samples)
-    loaded = load_model(
-        snakemake.input.model,
-        dtype=settings["dtype"],
-        device=settings["device"],
-        gpu_memory_gb=settings["gpu_memory_gb"],
-        threads=snakemake.threads,
-    )
+    loaded = load_as(snakemake.input.model, settings, threads=snakemake.threads)
     layers = resolve_layers(settings["layers"], len(find_blocks(loaded.model)))
     table, result = replay_samples(
         samples,

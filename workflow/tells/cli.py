@@ -8,9 +8,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tells.config import ConfigError, load_workflow, select_experiments
 from tells.tables import TableError, write_atomically
+
+_WIDTH_OF_FILES = 150
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,6 +25,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show.add_argument("--svg", type=Path, help="also write the tables as a picture")
     doctor = commands.add_parser("doctor", help="check what an experiment needs, before a run")
     doctor.add_argument("experiments", nargs="*", help="names; default: those of config/config.yaml")
+    plan = commands.add_parser("plan", help="count answers, tokens and judge calls of a run, before it starts")
+    plan.add_argument("experiments", nargs="*", help="names; default: those of config/config.yaml")
+    check = commands.add_parser("check-traits", help="check the trait data sets in config/traits")
+    check.add_argument("traits", nargs="*", help="category/name; default: all")
+    project = commands.add_parser("project", help="read any study's samples along traits, token by token")
+    project.add_argument("collection", help="EXPERIMENT/STUDY/COLLECTION whose samples are read")
+    project.add_argument("--trait", action="append", required=True, help="category/name; may be given more than once")
+    project.add_argument("--vectors", metavar="EXPERIMENT", help="whose vectors; default: the collection's experiment")
+    project.add_argument("--method", help="default: the vector that is best on validation")
+    project.add_argument("--layer", type=int)
+    project.add_argument("--batch-size", type=int, default=32)
     commands.add_parser("resume", help="unlock after a killed run, and go on: give it what you gave to snakemake")
     schemas = commands.add_parser("schemas", help="write the JSON Schemas of all definitions")
     schemas.add_argument("--folder", type=Path, default=Path("config/schemas"))
@@ -31,24 +45,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _resume(given[1:])
     chosen = parser.parse_args(given)
     try:
-        return {"show": _show, "doctor": _doctor, "schemas": _schemas}[chosen.command](chosen)
+        return _COMMANDS[chosen.command](chosen)
     except (ConfigError, TableError) as error:
         print(error, file=sys.stderr)
         return 1
 
 
 def _show(chosen: argparse.Namespace) -> int:
-    from rich.console import Console
+    from tells.report.traits import traits_report
+    from tells.report.uncertainty import uncertainty_report
 
-    from tells.report.terminal import uncertainty_report
-
+    reports = {"uncertainty": uncertainty_report, "traits": traits_report}
     _, experiments = load_workflow(Path.cwd(), _override(chosen.experiments))
-    console, missing = Console(record=chosen.svg is not None), []
+    console, missing = _console(record=chosen.svg is not None), []
     for name, experiment in experiments.items():
         for study in experiment.studies():
             results = Path("experiments") / name / study / "results.json"
             if results.exists():
-                console.print(uncertainty_report(results, Path("logs") / name / study))
+                console.print(reports[study](results, Path("logs") / name / study))
             else:
                 missing.append(str(results))
     if chosen.svg is not None:
@@ -71,6 +85,41 @@ def _doctor(chosen: argparse.Namespace) -> int:
     return 1 if any(finding.severity == "error" for finding in findings) else 0
 
 
+def _plan(chosen: argparse.Namespace) -> int:
+    from tells.plan import plan
+
+    _, experiments = load_workflow(Path.cwd(), _override(chosen.experiments))
+    for experiment in experiments.values():
+        _console().print(plan(Path.cwd(), experiment))
+    return 0
+
+
+def _check_traits(chosen: argparse.Namespace) -> int:
+    from tells.traits.checks import check_traits
+
+    report = check_traits(Path.cwd(), chosen.traits or None)
+    _console().print(report)
+    return 0 if report.passed else 1
+
+
+def _project(chosen: argparse.Namespace) -> int:
+    from tells.traits.projection import project_collection
+
+    experiment, _, place = chosen.collection.partition("/")
+    written = project_collection(
+        Path.cwd(),
+        experiment,
+        place,
+        chosen.trait,
+        vectors=chosen.vectors or experiment,
+        method=chosen.method,
+        layer=chosen.layer,
+        batch_size=chosen.batch_size,
+    )
+    print(written.relative_to(Path.cwd()))
+    return 0
+
+
 def _resume(arguments: Sequence[str]) -> int:
     arguments = arguments[1:] if arguments[:1] == ["--"] else arguments
     snakemake = [sys.executable, "-m", "snakemake"]
@@ -88,9 +137,25 @@ def _schemas(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _console(*, record: bool = False) -> Any:
+    """The terminal; a file or pipe is as wide as the tables want."""
+    from rich.console import Console
+
+    return Console(record=record, width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+
+
 def _override(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return {"experiments": tuple(names)} if names else {}
 
+
+_COMMANDS = {
+    "show": _show,
+    "doctor": _doctor,
+    "plan": _plan,
+    "check-traits": _check_traits,
+    "project": _project,
+    "schemas": _schemas,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -23,7 +23,6 @@ from tells.config import ConfigError, Experiment, Site, load_models
 from tells.examination import (
     Finding,
     QuestionSets,
-    disk_findings,
     hub_cache_folder,
     hub_findings,
     needed_models,
@@ -33,6 +32,7 @@ from tells.examination import (
     unready_questions,
     write_failure,
 )
+from tells.storage import disk_findings, trait_findings
 
 __all__ = ["Finding", "Gpu", "examine", "format_findings", "outdated_results", "visible_gpus"]
 
@@ -96,6 +96,7 @@ def examine(
     if not deployed:
         findings += _package_findings(experiments, bool(needed))
     findings += _judge_findings(experiments, question_sets)
+    findings += trait_findings(root, experiments)
     if not elsewhere:
         uncertain = elsewhere is None and shutil.which("sbatch") is not None and "SLURM_JOB_ID" not in os.environ
         findings += _gpu_findings(experiments, site, uncertain)
@@ -197,14 +198,25 @@ def _packages(extras: set[str]) -> tuple[list[str], list[str]]:
 
 
 def _judge_findings(experiments: Mapping[str, Experiment], question_sets: QuestionSets) -> Iterator[Finding]:
-    judged = [
-        name
-        for name, one in experiments.items()
-        if one.uncertainty and one.uncertainty.clustering.text == "judge" and "text" in _graders(name, question_sets)
-    ]
-    if judged:
-        what = f"clustering.text is judge, but this version brings no judge ({_of(judged)})"
-        yield Finding("error", what, "choose text, nli or cosine for clustering.text")
+    for name, one in experiments.items():
+        study = one.uncertainty
+        clustered = bool(study and study.clustering.text == "judge" and "text" in _graders(name, question_sets))
+        judge = one.judge
+        if clustered and judge.provider == "exemplar":
+            what = f"clustering.text is judge, and the offline judge cannot compare answers ({_of([name])})"
+            yield Finding("error", what, "set judge.provider to openai or gemini, or clustering.text to text or nli")
+        if judge.provider == "exemplar" or not (clustered or one.traits):
+            continue
+        variable = judge.resolved_key_variable
+        if not os.environ.get(variable):
+            what = f"judge.provider is {judge.provider}, but {variable} is not set ({_of([name])})"
+            yield Finding("error", what, f"export {variable}=…, or set judge.provider to exemplar, which needs no key")
+        module = {"openai": "openai", "gemini": "google.genai"}[judge.provider]
+        if not _installed(module.partition(".")[0]):
+            cure = "pip install -r envs/cpu.txt"
+            yield Finding(
+                "error", f"judge.provider is {judge.provider}, but its package is missing ({_of([name])})", cure
+            )
 
 
 def _gpu_findings(experiments: Mapping[str, Experiment], site: Site, uncertain: bool) -> Iterator[Finding]:

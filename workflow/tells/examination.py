@@ -9,7 +9,6 @@ import contextlib
 import http.client
 import importlib.util
 import os
-import shutil
 import tempfile
 import threading
 import urllib.error
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 QuestionSets = Mapping[tuple[str, str], "QuestionSet"]
 _HUB_PATIENCE_SECONDS = 4.0
 _LARGEST_JSON = 4 * 2**20
-_BYTES_PER_NUMBER = 2  # hidden states are stored in half precision
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def read_question_sets(
     from tells.uncertainty.questions import load_question_set
 
     sets, findings = {}, []
-    for experiment, name, collection in _collections(experiments):
+    for experiment, name, collection in collections_of(experiments):
         try:
             sets[experiment, name] = load_question_set(root / collection.questions)
         except ConfigError as error:
@@ -75,7 +73,7 @@ def read_question_sets(
 def needed_models(experiments: Mapping[str, Experiment], question_sets: QuestionSets) -> dict[str, list[str]]:
     """Names of the models that experiments load, each with the experiments that load it."""
     needed: dict[str, dict[str, None]] = defaultdict(dict)
-    for experiment, name, collection in _collections(experiments):
+    for experiment, name, collection in collections_of(experiments):
         definition = experiments[experiment]
         if collection.samples is None:
             needed[definition.model][experiment] = None
@@ -84,6 +82,13 @@ def needed_models(experiments: Mapping[str, Experiment], question_sets: Question
         clustered_by = {"nli": clustering.nli_model, "cosine": clustering.embedding_model}.get(method)
         if clustered_by:
             needed[clustered_by][experiment] = None
+    for name, definition in experiments.items():
+        if definition.traits:
+            needed[definition.model][name] = None
+        if definition.traits and definition.traits.steer:
+            needed[definition.traits.steer.model or definition.model][name] = None
+        if definition.traits and definition.judge.provider == "exemplar":
+            needed[definition.judge.embedding_model][name] = None
     return {model: list(names) for model, names in needed.items()}
 
 
@@ -117,7 +122,7 @@ def unready_questions(
 ) -> tuple[list[Finding], list[HubFile]]:
     """Findings on questions whose data are absent, and the files that show whether the hub has them."""
     findings, hub_files = [], []
-    for experiment, name, collection in _collections(experiments):
+    for experiment, name, collection in collections_of(experiments):
         found = question_sets.get((experiment, name))
         prompts = root / f"experiments/{experiment}/uncertainty/{name}/prompts.parquet"
         if found is None or collection.path or collection.samples or prompts.exists():
@@ -183,23 +188,6 @@ def write_failure(folder: Path) -> str | None:
             return None
     except OSError as error:
         return error.strerror or type(error).__name__
-
-
-def disk_findings(root: Path, experiments: Mapping[str, Experiment], question_sets: QuestionSets) -> Iterator[Finding]:
-    """A finding where the hidden states that are still to come need more room than there is."""
-    needed = sum(
-        max(0, _hidden_state_bytes(root, experiments[experiment], collection, questions) - _stored_bytes(folder))
-        for experiment, name, collection in _collections(experiments)
-        if collection.samples is None
-        for folder in [root / f"experiments/{experiment}/uncertainty/{name}"]
-        for questions in [_count_questions(root, folder, collection, question_sets.get((experiment, name)))]
-    )
-    place = root / "experiments" if (root / "experiments").exists() else root
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        what = f"hidden states will take about {needed / 2**30:.1f} GB, and {place} has {free / 2**30:.1f} GB left"
-        cure = "make room, link experiments/ to a larger disk, or ask for fewer replay.layers or replay_positions"
-        yield Finding("error", what, cure)
 
 
 def outdated_results(root: Path, experiments: Iterable[str]) -> list[Finding]:
@@ -316,53 +304,8 @@ def _endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
-def _hidden_state_bytes(
-    root: Path, experiment: Experiment, collection: UncertaintyCollection, questions: int | None
-) -> int:
-    """Size of a collection's hidden states; 0 where the model's shape or the number of questions is not known."""
-    shape = _model_shape(root, experiment.model)
-    if shape is None or questions is None:
-        return 0
-    layers = shape[0] if experiment.replay.layers == "all" else len(experiment.replay.layers)
-    runs = questions * (experiment.uncertainty.samples + 1)
-    return runs * layers * len(experiment.uncertainty.replay_positions) * shape[1] * _BYTES_PER_NUMBER
-
-
-def _model_shape(root: Path, model: str) -> tuple[int, int] | None:
-    """Layers and width of a model that lies ready."""
-    try:
-        folder = root / read_json(root / f"resources/models/{model}/model.json")["path"]
-        config = read_json(folder / "config.json")
-        config = config.get("text_config", config)
-        return int(config["num_hidden_layers"]), int(config["hidden_size"])
-    except (TableError, OSError, KeyError, TypeError):
-        return None
-
-
-def _count_questions(
-    root: Path, folder: Path, collection: UncertaintyCollection, found: QuestionSet | None
-) -> int | None:
-    """How many questions a collection has, or at most has; None where that takes a look at the hub."""
-    import polars as pl
-
-    if (folder / "prompts.parquet").exists():
-        try:
-            return pl.scan_parquet(folder / "prompts.parquet").select(pl.len()).collect().item()
-        except pl.exceptions.PolarsError:
-            return None
-    data = root / collection.path if collection.path else found and found.data_file
-    if data and data.suffix == ".jsonl" and data.is_file():
-        with open(data, "rb") as lines:
-            count = sum(1 for _ in lines)
-        return min(count, collection.limit or count)
-    return collection.limit
-
-
-def _stored_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("shards/replay-*.safetensors"))
-
-
-def _collections(experiments: Mapping[str, Experiment]) -> Iterator[tuple[str, str, UncertaintyCollection]]:
+def collections_of(experiments: Mapping[str, Experiment]) -> Iterator[tuple[str, str, UncertaintyCollection]]:
+    """Experiment, name and definition of every collection of questions."""
     for experiment, definition in experiments.items():
         for name, collection in definition.uncertainty.collections.items() if definition.uncertainty else ():
             yield experiment, name, collection

@@ -19,10 +19,31 @@ class Stage:
 
 
 _MODEL = ("models/loading.py", "models/attention.py", "models/cache.py", "models/forward.py")
+_JUDGE = ("judge/*.py", "traits/judging.py")
+_STEERING = (
+    "models/prompts.py",
+    "models/sampling.py",
+    "models/engines/hf.py",
+    "models/steering.py",
+    "models/hooks.py",
+    "models/measures.py",
+    "traits/steering.py",
+    "traits/candidates.py",
+)
+_VECTORS = (
+    "vectors",
+    "metrics",
+    "quality",
+    "quality_records",
+    "extraction",
+    "row_space",
+    "pair_design",
+    "pair_bootstrap",
+)
 
 STAGES: dict[str, Stage] = {
     "fetch_model": Stage(1, ("models/materialise.py",)),
-    "prompts": Stage(1, ("uncertainty/question*.py",)),
+    "prompts": Stage(1, ("uncertainty/question*.py", "traits/scenarios.py")),
     "merge": Stage(1, ("models/runs.py",)),
     "sample": Stage(1, (*_MODEL, "models/prompts.py", "models/sampling.py", "models/engines/*.py")),
     "replay": Stage(1, (*_MODEL, "models/replay.py", "models/spans.py", "models/hooks.py")),
@@ -31,11 +52,23 @@ STAGES: dict[str, Stage] = {
     "cluster": Stage(1, tuple(f"uncertainty/{name}.py" for name in ("answers", "clustering", "entailment"))),
     "entropy": Stage(1, ("uncertainty/entropy.py",)),
     "train_probes": Stage(
-        1, ("uncertainty/probe*.py", "uncertainty/runs.py", "uncertainty/splits.py", "uncertainty/threshold.py")
+        2, ("uncertainty/probe*.py", "uncertainty/runs.py", "uncertainty/splits.py", "uncertainty/threshold.py")
     ),
-    "evaluate_probes": Stage(1, ("uncertainty/evaluation*.py", "uncertainty/baselines.py", "stats/*.py")),
+    "evaluate_probes": Stage(2, ("uncertainty/evaluation*.py", "uncertainty/baselines.py", "stats/*.py")),
     "map_states": Stage(1, ("uncertainty/projection.py",)),
     "analyse_uncertainty": Stage(1, ("uncertainty/results.py", "uncertainty/runs.py")),
+    "judge_scenarios": Stage(1, _JUDGE),
+    "judge_responses": Stage(1, _JUDGE),
+    "vet": Stage(1, ("traits/vetting.py", "traits/cautions.py")),
+    "explain_failures": Stage(1, _JUDGE),
+    "extract_vectors": Stage(1, tuple(f"traits/{name}.py" for name in _VECTORS)),
+    "generate_steered": Stage(1, (*_MODEL, *_STEERING)),
+    "judge_steered": Stage(1, _JUDGE),
+    "choose": Stage(1, ("traits/search.py", "traits/choice.py")),
+    "report_steered": Stage(1, (*_MODEL, *_STEERING)),
+    "summarise_trait": Stage(1, ("traits/summary.py", "traits/choice.py", "stats/bootstrap.py")),
+    "analyse_traits": Stage(1, ("traits/summary.py", "traits/cosines.py")),
+    "project": Stage(1, (*_MODEL, "models/measures.py", "traits/projection.py", "traits/candidates.py")),
 }
 
 

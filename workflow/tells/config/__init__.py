@@ -1,6 +1,7 @@
 """Definitions of experiments, models and sites: typed, checked whole, and read from YAML in one place."""
 
-from tells.config.experiment import EngineConfig, Experiment, GenerationConfig, ReplayConfig
+from tells.config.experiment import STUDIES, EngineConfig, Experiment, GenerationConfig, ReplayConfig
+from tells.config.judge import JudgeConfig
 from tells.config.load import (
     ConfigError,
     Problem,
@@ -12,17 +13,22 @@ from tells.config.load import (
 )
 from tells.config.models import ModelEntry
 from tells.config.site import Site
+from tells.config.traits import TRAITS_FOLDER, TraitsConfig
 from tells.config.uncertainty import UncertaintyConfig
 
 __all__ = [
+    "STUDIES",
+    "TRAITS_FOLDER",
     "ConfigError",
     "EngineConfig",
     "Experiment",
     "GenerationConfig",
+    "JudgeConfig",
     "ModelEntry",
     "Problem",
     "ReplayConfig",
     "Site",
+    "TraitsConfig",
     "UncertaintyConfig",
     "load_experiments",
     "load_models",

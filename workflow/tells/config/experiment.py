@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from tells.config.base import Definition, Slug
+from tells.config.judge import JudgeConfig
+from tells.config.traits import TraitsConfig
 from tells.config.uncertainty import UncertaintyConfig
+
+STUDIES = ("uncertainty", "traits")
+OFFLINE_REFERENCES = 64
 
 
 class EngineConfig(Definition):
@@ -60,12 +65,28 @@ class Experiment(Definition):
     gpu_memory_gb: float | None = Field(None, gt=0, description="size of the GPU slice; the site's value if absent")
     engine: EngineConfig = EngineConfig()
     replay: ReplayConfig = ReplayConfig()
+    judge: JudgeConfig = JudgeConfig()
     uncertainty: UncertaintyConfig | None = None
+    traits: TraitsConfig | None = None
+
+    @model_validator(mode="after")
+    def _references_suffice(self) -> Experiment:
+        steer = self.traits.steer if self.traits else None
+        if steer and self.judge.provider == "exemplar" and steer.reference_samples < OFFLINE_REFERENCES:
+            raise ValueError(
+                f"traits.steer.reference_samples must be at least {OFFLINE_REFERENCES} for the offline judge, which "
+                "measures coherence by them"
+            )
+        return self
 
     def studies(self) -> list[str]:
         """Names of the studies this experiment does."""
-        return [study for study in ("uncertainty",) if getattr(self, study) is not None]
+        return [study for study in STUDIES if getattr(self, study) is not None]
 
     def collections(self) -> list[str]:
         """Names of the collections of all studies."""
         return [name for study in self.studies() for name in getattr(self, study).collections]
+
+    def trait_names(self) -> tuple[str, ...]:
+        """Names of the traits, none without a traits study."""
+        return self.traits.collections if self.traits else ()

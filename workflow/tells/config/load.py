@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from tells.config import references
 from tells.config.base import SLUG
 from tells.config.experiment import Experiment
 from tells.config.models import ModelEntry
@@ -18,7 +19,6 @@ from tells.config.site import Site
 
 Model = TypeVar("Model", bound=BaseModel)
 _SITE = "config/config.yaml"
-_CLUSTERING_MODELS = {"nli": ("nli_model", "classify"), "cosine": ("embedding_model", "embed")}
 
 
 @dataclass(frozen=True)
@@ -287,18 +287,10 @@ def _reference_problems(
         stem = next(parent for parent in _parents(root, stem) if f"{parent}-{experiment.model}" == stem)
         key = "models"
     _, sources = _extended(root, f"experiments/{stem}.yaml", ())
-    wanted = [(key, experiment.model, "generate")]
-    study, problems = experiment.uncertainty, []
-    for name, collection in study.collections.items() if study else ():
-        for entry in ("questions", "path", "samples"):
-            value = getattr(collection, entry)
-            if value is not None and not (root / value).is_file():
-                keys = ("uncertainty", "collections", name, entry)
-                problems.append(Problem(_origin(sources, keys), ".".join(keys), f"{value} does not exist"))
-    if study and study.clustering.text in _CLUSTERING_MODELS:
-        entry, task = _CLUSTERING_MODELS[study.clustering.text]
-        wanted.append((f"uncertainty.clustering.{entry}", getattr(study.clustering, entry), task))
-    for keys, name, task in wanted if models else ():
+    problems = []
+    for keys, value in references.missing_files(root, experiment):
+        problems.append(Problem(_origin(sources, keys), ".".join(keys), f"{value} does not exist"))
+    for keys, name, task in references.needed_models(experiment, key) if models else ():
         found = models.get(name)
         if name not in models:
             message = f"{name} is not in {catalogue}; it has {', '.join(models)}"

@@ -23,8 +23,11 @@ def prompt_settings(
     experiment: Experiment, models: Mapping[str, ModelEntry], study: str, collection: str
 ) -> dict[str, Any]:
     """What decides the prompts table of a collection."""
-    definition = _collection(experiment, study, collection)
     config = getattr(experiment, study)
+    if study == "traits":
+        kind = _prompt_kind(experiment, models, study)
+        return {"limit": config.limit, "shard_size": config.shard_size, "prompt": kind}
+    definition = _collection(experiment, study, collection)
     return {
         "questions": definition.questions,
         "path": definition.path,
@@ -50,7 +53,7 @@ def sample_settings(experiment: Experiment, models: Mapping[str, ModelEntry], si
     return {
         "seed": experiment.seed,
         "samples": config.samples,
-        "greedy": True,
+        "greedy": config.greedy,
         "generation": generation.model_dump(mode="json"),
         "engine": experiment.engine.model_dump(mode="json"),
         "prompt": _prompt_kind(experiment, models, study),
@@ -80,7 +83,9 @@ def p_true_settings(experiment: Experiment, site: Site) -> dict[str, Any]:
 
 def cluster_settings(experiment: Experiment) -> dict[str, Any]:
     """What decides which answers mean the same."""
-    return experiment.uncertainty.clustering.model_dump(mode="json")
+    config = experiment.uncertainty.clustering
+    asked = {"judge": judge_settings(experiment)} if config.text == "judge" else {}
+    return {**config.model_dump(mode="json"), **asked}
 
 
 def probe_settings(experiment: Experiment) -> dict[str, Any]:
@@ -109,6 +114,95 @@ def map_settings(experiment: Experiment) -> dict[str, Any]:
 def analysis_settings(experiment: Experiment) -> dict[str, Any]:
     """What the summary says of the data sets."""
     return {"roles": {name: each.role for name, each in experiment.uncertainty.collections.items()}}
+
+
+def judge_settings(experiment: Experiment) -> dict[str, Any]:
+    """Who judges; not how many at once, nor for how much."""
+    judge = experiment.judge
+    return {
+        "provider": judge.provider,
+        "model": judge.resolved_model,
+        "base_url": judge.base_url,
+        "log_probabilities": judge.log_probabilities,
+    }
+
+
+def response_judge_settings(experiment: Experiment) -> dict[str, Any]:
+    """Who judges responses, and how much of each."""
+    return {**judge_settings(experiment), "window": experiment.traits.window}
+
+
+def vet_settings(experiment: Experiment) -> dict[str, Any]:
+    """What passes."""
+    return experiment.traits.vet.model_dump(mode="json")
+
+
+def vector_settings(experiment: Experiment) -> dict[str, Any]:
+    """What decides a trait's vectors and the figures of their quality."""
+    config = experiment.traits
+    return {
+        "window": config.window,
+        "layers": config.layers if config.layers == "all" else list(config.layers),
+        "methods": list(config.methods),
+        "seed": experiment.seed,
+    }
+
+
+def search_settings(experiment: Experiment, models: Mapping[str, ModelEntry], site: Site) -> dict[str, Any]:
+    """What decides the grid of steered answers."""
+    steer = experiment.traits.steer
+    own = ("layers", "methods", "ratios", "search_questions", "report_questions", "samples", "reference_samples")
+    return {
+        **{key: value for key, value in steer.model_dump(mode="json").items() if key in own},
+        **_steered_generation(experiment, models, site),
+    }
+
+
+def report_settings(experiment: Experiment, models: Mapping[str, ModelEntry], site: Site) -> dict[str, Any]:
+    """What decides the report of the chosen point and its controls."""
+    steer = experiment.traits.steer
+    own = {
+        "report_questions": steer.report_questions,
+        "samples": steer.report_samples,
+        "random_draws": steer.random_draws,
+    }
+    return {**own, **_steered_generation(experiment, models, site)}
+
+
+def choose_settings(experiment: Experiment) -> dict[str, Any]:
+    """What makes a point of the grid valid."""
+    steer = experiment.traits.steer
+    return {"min_coherence": steer.min_coherence, "max_drop": steer.max_drop}
+
+
+def summary_settings(experiment: Experiment) -> dict[str, Any]:
+    """What decides the intervals of the report."""
+    steer = experiment.traits.steer
+    coherence = steer.min_coherence if steer else None
+    return {"bootstrap": experiment.traits.bootstrap, "seed": experiment.seed, "min_coherence": coherence}
+
+
+def steered_model(experiment: Experiment) -> str:
+    """Name of the model that is steered."""
+    steer = experiment.traits.steer
+    return (steer and steer.model) or experiment.model
+
+
+def _steered_generation(experiment: Experiment, models: Mapping[str, ModelEntry], site: Site) -> dict[str, Any]:
+    steer, chat = experiment.traits.steer, models[steered_model(experiment)].kind == "chat"
+    generation = GenerationConfig(
+        temperature=steer.temperature, max_new_tokens=steer.max_new_tokens, stop=steer.stop, thinking=False
+    )
+    return {
+        "generation": generation.model_dump(mode="json"),
+        "prompt": steer.prompt if steer.prompt != "model" else "chat" if chat else "completion",
+        "positions": steer.positions,
+        "seed": experiment.seed,
+        "batch_size": experiment.engine.batch_size,
+        "dtype": experiment.engine.dtype,
+        "device": experiment.engine.device,
+        "gpu_memory_gb": experiment.gpu_memory_gb or site.gpu_memory_gb,
+    }
 
 
 def _collection(experiment: Experiment, study: str, collection: str) -> UncertaintyCollection:

@@ -17,6 +17,11 @@ class Site(Definition):
     gpu_memory_gb: float | None = Field(None, gt=0, description="size of the GPU slice, where it is less than the GPU")
     environment: Literal["cpu", "gpu"] = Field("cpu", description="which of envs/*.yaml `--sdm conda` takes")
     threads: int = Field(2, ge=1, description="CPU threads of a job that computes")
+    judge_cache: str = Field(
+        "resources/judge", description="folder of every judge's answers; deleted, they are asked anew"
+    )
+    judge_concurrency: int = Field(50, ge=1, description="requests to a judge under way at once, per job")
+    judge_timeout: float = Field(60, gt=0, description="seconds until a request to a judge is tried again")
 
     def experiment_names(self) -> list[str]:
         """The names as a list; `--config experiments=a,b` gives a text."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
@@ -52,6 +52,9 @@ class ProbeConfig(Definition):
     positions: tuple[str, ...] = Field(("prompt_end", "think_end", "answer_end", "answer_mean"), min_length=1)
     regularisation: tuple[float, ...] = Field((0.001, 0.01, 0.1, 1.0), min_length=1, description="values of C")
     folds: int = Field(5, ge=2, description="of the grouped cross-validation under 100 validation questions")
+    shuffles: int = Field(
+        100, ge=2, description="the control: each probe's fit is repeated on so many shuffles of its labels"
+    )
     split: SplitConfig = SplitConfig()
 
 
@@ -74,6 +77,8 @@ class MapConfig(Definition):
 
 class UncertaintyConfig(Definition):
     """Study 1: sample, measure semantic entropy, probe hidden states."""
+
+    greedy: ClassVar[bool] = True
 
     collections: dict[Slug, UncertaintyCollection] = Field(min_length=1)
     samples: PositiveInt = Field(10, description="K, the sampled runs per question; one greedy run is added")

@@ -18,6 +18,41 @@ class Schema:
     key: tuple[str, ...]
 
 
+_JUDGED = {"score": REAL, "status": TEXT, "resolution": TEXT, "reason": TEXT}
+_STEERED = Schema(
+    {
+        "row_id": TEXT,
+        "kind": TEXT,
+        "question_id": TEXT,
+        "question": TEXT,
+        "sample": COUNT,
+        "layer": COUNT,
+        "method": TEXT,
+        "ratio": REAL,
+        "coefficient": REAL,
+        "draw": COUNT,
+        "seed": pl.UInt64,
+        "token_ids": IDS,
+        "text": TEXT,
+        "finish_reason": TEXT,
+        "n_tokens": COUNT,
+        "log_likelihood": REAL,
+    },
+    ("row_id",),
+)
+_STEERED_SCORES = Schema(
+    {
+        "row_id": TEXT,
+        "trait": REAL,
+        "trait_status": TEXT,
+        "coherence": REAL,
+        "coherence_status": TEXT,
+        "resolution": TEXT,
+        "reason": TEXT,
+    },
+    ("row_id",),
+)
+
 SCHEMAS: dict[str, Schema] = {
     "prompts": Schema(
         {"prompt_id": TEXT, "group": TEXT, "text": TEXT, "shared_prefix": TEXT, "system_prompt": TEXT},
@@ -108,4 +143,38 @@ SCHEMAS: dict[str, Schema] = {
         {"dataset": TEXT, "prompt_id": TEXT, "sample": COUNT, "split": TEXT},
         ("dataset", "prompt_id", "sample"),
     ),
+    "scenario_scores": Schema({"prompt_id": TEXT, **_JUDGED}, ("prompt_id",)),
+    "response_scores": Schema({"prompt_id": TEXT, "sample": COUNT, **_JUDGED}, ("prompt_id", "sample")),
+    "vetting": Schema(
+        {
+            "prompt_id": TEXT,
+            "group": TEXT,
+            "sample": COUNT,
+            "polarity": TEXT,
+            "scenario_score": REAL,
+            "scenario_status": TEXT,
+            "response_score": REAL,
+            "response_status": TEXT,
+            "outcome": TEXT,
+            "kept": FLAG,
+        },
+        ("prompt_id", "sample"),
+    ),
+    "search": _STEERED,
+    "report": _STEERED,
+    "search_scores": _STEERED_SCORES,
+    "report_scores": _STEERED_SCORES,
+    "projections": Schema(
+        {
+            "prompt_id": TEXT,
+            "sample": COUNT,
+            "trait": TEXT,
+            "method": TEXT,
+            "layer": COUNT,
+            "projection": REALS,
+            "mean": REAL,
+        },
+        ("prompt_id", "sample", "trait", "method", "layer"),
+    ),
+    "traits": Schema({"trait": TEXT, "status": TEXT}, ("trait",)),
 }

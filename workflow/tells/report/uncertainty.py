@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
+from tells.report.stages import seconds_table
 from tells.tables import read_json
 
 _OUTCOMES = {
@@ -31,7 +32,7 @@ def uncertainty_report(results: Path, logs: Path) -> Group:
     parts += [_scores(content["records"], outcome, text) for outcome, text in _OUTCOMES.items()]
     parts += [f"not fitted: {name}: {reason}" for name, reason in sorted(content["unfitted"].items())]
     parts += [f"unavailable for {name}: {reason}" for name, reason in content["unavailable"].items()]
-    parts += [_seconds(logs), f"files: {results.parent}/ (results.json, results.parquet, probes.json, …)"]
+    parts += [seconds_table(logs), f"files: {results.parent}/ (results.json, results.parquet, probes.json, …)"]
     return Group(*parts)
 
 
@@ -67,8 +68,7 @@ def _scores(records: Sequence[Mapping[str, Any]], outcome: str, text: str) -> Ta
         sizes[record["dataset"]] = record
     table = Table(
         title=f"AUROC of {text}, test questions",
-        caption="95% interval and p by question blocks; Holm over all probes and data sets; "
-        "a .shuffled probe is one random draw of labels: its interval covers the test questions, not the draw",
+        caption="95% interval and p by question blocks; Holm over all probes and data sets" + _control_caption(chosen),
     )
     table.add_column("score")
     for dataset, distribution in datasets:
@@ -88,23 +88,14 @@ def _scores(records: Sequence[Mapping[str, Any]], outcome: str, text: str) -> Ta
     return table
 
 
-def _seconds(logs: Path) -> Table:
-    table = Table(title="seconds per stage", caption="from the jobs' status files")
-    for column in ("stage", "jobs", "seconds", "tokens", "largest memory (MB)"):
-        table.add_column(column, justify="left" if column == "stage" else "right")
-    stages: dict[str, list[dict[str, Any]]] = {}
-    for path in sorted(logs.rglob("*.status.json")):
-        status = read_json(path)
-        if status["state"] == "done":
-            stages.setdefault(status["job"].split("-")[0], []).append(status)
-    for stage, jobs in sorted(stages.items(), key=lambda item: min(job["started"] for job in item[1])):
-        tokens = sum(job.get("tokens", 0) for job in jobs)
-        seconds = sum(job["seconds"] for job in jobs)
-        memory = max(job["max_rss_mb"] for job in jobs)
-        table.add_row(stage, str(len(jobs)), f"{seconds:.1f}", f"{tokens:,}" if tokens else "", f"{memory:.0f}")
-    total = sum(job["seconds"] for jobs in stages.values() for job in jobs)
-    table.add_row("all", str(sum(map(len, stages.values()))), f"{total:.1f}", "", "", end_section=True)
-    return table
+def _control_caption(records: Sequence[Mapping[str, Any]]) -> str:
+    """What a control's figure is, which differs from all others in the table."""
+    controls = [record for record in records if record["n_draws"] is not None]
+    if not controls:
+        return ""
+    draws, level = max(record["n_draws"] for record in controls), controls[0]["level"]
+    low, high = (f"{100 * share:g}" for share in ((1 - level) / 2, (1 + level) / 2))
+    return f"; a .shuffled control is the mean over {draws} shuffles of labels [{low}th, {high}th percentile of them]"
 
 
 def interval(record: Mapping[str, Any]) -> str:

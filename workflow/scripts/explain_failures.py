@@ -1,0 +1,39 @@
+"""Why responses failed, and what they were mistaken for."""
+
+from pathlib import Path
+
+from tells.jobs import job
+from tells.judge.experiment import judge_of
+from tells.tables import make_metadata, read_metadata, read_table, write_json
+from tells.traits.judging import explain_failures, window_texts
+from tells.traits.scenarios import load_trait
+
+settings, wildcards = snakemake.params.settings, snakemake.wildcards
+
+with job(snakemake.log[0], snakemake.output) as report:
+    from tells.models.prompts import load_tokenizer
+
+    judge = judge_of(
+        wildcards.experiment,
+        snakemake.config,
+        writer=f"{wildcards.experiment}/{wildcards.collection}/explanations",
+    )
+    samples = read_table(snakemake.input.samples, "samples")
+    facts = read_metadata(snakemake.input.samples)
+    explanations = explain_failures(
+        judge,
+        load_trait(Path(snakemake.input.definition).parent).as_rubric(),
+        read_table(snakemake.input.vetting, "vetting"),
+        window_texts(load_tokenizer(snakemake.input.model), samples, settings["window"]),
+    )
+    metadata = make_metadata(
+        "explain_failures",
+        params=settings,
+        inputs=[snakemake.input.vetting, snakemake.input.samples, snakemake.input.definition],
+        experiment=wildcards.experiment,
+        model=facts["model"],
+        seed=facts["seed"],
+        judge=judge.facts(),
+    )
+    write_json(snakemake.output.explanations, {"explanations": explanations}, metadata=metadata)
+    report.add(items=len(explanations), **vars(judge.usage))

@@ -1,0 +1,121 @@
+"""What the traits study asks a judge, and the tables its answers become."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import polars as pl
+
+from tells.judge import Explanation, Item, Judge, Judgement, Rubric
+from tells.models.spans import decode_tokens, window_tokens
+from tells.tables import SCHEMAS
+
+
+def judge_texts(
+    judge: Judge, rubric: Rubric, texts: Mapping[tuple[Any, ...], str], task: Literal["trait", "scenario"], kind: str
+) -> pl.DataFrame:
+    """Score texts for a trait.
+
+    Args:
+        judge: who judges.
+        rubric: the trait.
+        texts: by the key of the table's rows.
+        task: whether the texts themselves are judged, or what they will draw out.
+        kind: of the table: scenario_scores or response_scores.
+    """
+    items = [Item("/".join(map(str, key)), text) for key, text in texts.items()]
+    judged = asyncio.run(judge.score(task, rubric, items))
+    schema = SCHEMAS[kind]
+    rows = [(*key, one.score, one.status, one.resolution, one.reason) for key, one in zip(texts, judged, strict=True)]
+    return pl.DataFrame(rows, schema=schema.columns, orient="row")
+
+
+def judge_answers(judge: Judge, rubric: Rubric, answers: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame:
+    """Score steered answers for the trait and for coherence.
+
+    Args:
+        judge: who judges.
+        rubric: the trait.
+        answers: a table of steered answers; references among them are judged like all others.
+        references: unsteered answers of the same model, by which the offline judge measures coherence; those that are
+            not among the answers are judged for coherence alone.
+
+    Returns:
+        One row per answer; where a score is missing, `reason` says why.
+    """
+    if answers.is_empty():
+        return pl.DataFrame(schema=SCHEMAS["search_scores"].columns)
+    rows = answers.to_dicts()
+    items = [_item(row, row["kind"] == "reference") for row in rows]
+    known = {item.item_id for item in items}
+    more = [_item(row, True) for row in references.to_dicts() if row["row_id"] not in known]
+
+    async def ask() -> tuple[list[Judgement], list[Judgement]]:
+        trait, coherence = await asyncio.gather(
+            judge.score("trait", rubric, items), judge.score("coherence", rubric, [*items, *more])
+        )
+        return trait, coherence[: len(items)]
+
+    traits, coherences = asyncio.run(ask())
+    table = [
+        (
+            trait.item_id,
+            trait.score if trait.status == "scored" else None,
+            trait.status,
+            coherence.score if coherence.status == "scored" else None,
+            coherence.status,
+            trait.resolution,
+            trait.reason or coherence.reason,
+        )
+        for trait, coherence in zip(traits, coherences, strict=True)
+    ]
+    return pl.DataFrame(table, schema=SCHEMAS["search_scores"].columns, orient="row")
+
+
+def explain_failures(
+    judge: Judge, rubric: Rubric, vetting: pl.DataFrame, texts: Mapping[tuple[Any, ...], str]
+) -> list[dict[str, Any]]:
+    """Ask why each failed response failed; enters no score.
+
+    Returns:
+        One mapping per failure: prompt_id, sample, polarity, reason, confound.
+    """
+    failed = vetting.filter(pl.col("outcome") == "fail").to_dicts()
+    explained: list[dict[str, Any]] = []
+
+    async def ask(polarity: str) -> tuple[Sequence[Mapping[str, Any]], list[Explanation]]:
+        rows = [row for row in failed if row["polarity"] == polarity]
+        keys = [(row["prompt_id"], row["sample"]) for row in rows]
+        items = [Item("/".join(map(str, key)), texts[key]) for key in keys]
+        return rows, await judge.explain(rubric, items, "high" if polarity == "positive" else "low")
+
+    async def ask_both() -> list[tuple[Sequence[Mapping[str, Any]], list[Explanation]]]:
+        return list(await asyncio.gather(ask("positive"), ask("negative")))
+
+    for rows, explanations in asyncio.run(ask_both()):
+        for row, explanation in zip(rows, explanations, strict=True):
+            place = {key: row[key] for key in ("prompt_id", "sample", "polarity")}
+            explained.append({**place, "reason": explanation.reason, "confound": explanation.confound})
+    return explained
+
+
+def window_texts(tokenizer: Any, samples: pl.DataFrame, window: str) -> dict[tuple[str, int], str]:
+    """The text of the window that is extracted, of every response: what vetting judges.
+
+    Args:
+        tokenizer: of the model that generated.
+        samples: the samples table.
+        window: response[:N], response, or prompt_last, which is judged by the whole response.
+    """
+    limit = window_tokens(window)
+    texts = {}
+    for row in samples.iter_rows(named=True):
+        _, ends = decode_tokens(tokenizer, row["token_ids"][:limit])
+        texts[row["prompt_id"], row["sample"]] = row["text"][: ends[-1] if ends else 0]
+    return texts
+
+
+def _item(row: Mapping[str, Any], reference: bool) -> Item:
+    return Item(row["row_id"], row["text"], row["question"], row["log_likelihood"], reference)
