@@ -14,7 +14,7 @@ from tells.doctor import examine, format_findings
 from tells.jobs import announce_head
 from tells.stages import stage_version
 from tells.tables import read_metadata
-from tells.traits.files import load_traits, unanswered_runs
+from tells.traits.files import load_traits, rubric_digest, unanswered_runs
 from tells.uncertainty.questions import load_question_set
 
 ROOT = Path(workflow.basedir)
@@ -194,6 +194,12 @@ def judge_models(wildcards):
     """Manifest of the offline judge's sentence embedding; nothing for a judge that is asked by an API."""
     judge = EXPERIMENTS[wildcards.experiment].judge
     return [f"resources/models/{judge.embedding_model}/model.json"] if judge.provider == "exemplar" else []
+
+
+def told_rubric(wildcards):
+    """A hash of what a judge is told of a trait."""
+    offline = EXPERIMENTS[wildcards.experiment].judge.provider == "exemplar"
+    return rubric_digest(TRAIT_DEFINITIONS[wildcards.collection].as_rubric(), offline=offline)
 
 
 def unanswered(pattern):

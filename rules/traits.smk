@@ -16,7 +16,6 @@ Judging waits for no GPU and no GPU for a judge, but where its choice decides wh
 TRAIT = "experiments/{experiment}/traits/{collection}"
 TRAITS = "experiments/{experiment}/traits"
 TRAIT_LOGS = "logs/{experiment}/traits/{collection}"
-TRAIT_DEFINITION = "config/traits/{collection}/definition.yaml"
 TRAIT_QUESTIONS = "config/traits/{collection}/questions.yaml"
 
 
@@ -24,7 +23,6 @@ rule judge_scenarios:
     """What each scenario will draw out."""
     input:
         prompts=f"{TRAIT}/prompts.parquet",
-        definition=TRAIT_DEFINITION,
         embedding=judge_models,
     output:
         scores=f"{TRAIT}/scenario_scores.parquet",
@@ -32,6 +30,8 @@ rule judge_scenarios:
         f"{TRAIT_LOGS}/judge_scenarios.log",
     benchmark:
         f"{TRAIT_LOGS}/judge_scenarios.tsv"
+    # Another try would begin a new budget; a service's hiccups are met inside the job.
+    retries: 0
     conda:
         ENVIRONMENT
     threads: 1
@@ -42,6 +42,7 @@ rule judge_scenarios:
     params:
         version=stage_version("judge_scenarios"),
         settings=setting("judge_settings"),
+        rubric=told_rubric,
         unanswered=unanswered(f"{TRAIT}/scenario_scores.parquet"),
     script:
         "../workflow/scripts/judge_scenarios.py"
@@ -51,7 +52,6 @@ rule judge_responses:
     """How strongly the window of each response shows the trait."""
     input:
         samples=f"{TRAIT}/samples.parquet",
-        definition=TRAIT_DEFINITION,
         model=manifest_of,
         embedding=judge_models,
     output:
@@ -60,6 +60,8 @@ rule judge_responses:
         f"{TRAIT_LOGS}/judge_responses.log",
     benchmark:
         f"{TRAIT_LOGS}/judge_responses.tsv"
+    # Another try would begin a new budget; a service's hiccups are met inside the job.
+    retries: 0
     conda:
         ENVIRONMENT
     threads: 1
@@ -70,6 +72,7 @@ rule judge_responses:
     params:
         version=stage_version("judge_responses"),
         settings=setting("response_judge_settings"),
+        rubric=told_rubric,
         unanswered=unanswered(f"{TRAIT}/response_scores.parquet"),
     script:
         "../workflow/scripts/judge_responses.py"
@@ -107,7 +110,6 @@ rule explain_failures:
     input:
         vetting=f"{TRAIT}/vetting.parquet",
         samples=f"{TRAIT}/samples.parquet",
-        definition=TRAIT_DEFINITION,
         model=manifest_of,
     output:
         explanations=f"{TRAIT}/explanations.json",
@@ -115,6 +117,8 @@ rule explain_failures:
         f"{TRAIT_LOGS}/explain_failures.log",
     benchmark:
         f"{TRAIT_LOGS}/explain_failures.tsv"
+    # Another try would begin a new budget; a service's hiccups are met inside the job.
+    retries: 0
     conda:
         ENVIRONMENT
     threads: 1
@@ -124,7 +128,8 @@ rule explain_failures:
         runtime=60,
     params:
         version=stage_version("explain_failures"),
-        settings=setting("response_judge_settings"),
+        settings=setting("explain_settings"),
+        rubric=told_rubric,
     script:
         "../workflow/scripts/explain_failures.py"
 
@@ -189,7 +194,6 @@ rule judge_steered:
     input:
         answers=f"{TRAIT}/steering/search.parquet",
         references=f"{TRAIT}/steering/search.parquet",
-        definition=TRAIT_DEFINITION,
         embedding=judge_models,
     output:
         scores=f"{TRAIT}/steering/search_scores.parquet",
@@ -197,6 +201,8 @@ rule judge_steered:
         f"{TRAIT_LOGS}/judge_steered.log",
     benchmark:
         f"{TRAIT_LOGS}/judge_steered.tsv"
+    # Another try would begin a new budget; a service's hiccups are met inside the job.
+    retries: 0
     conda:
         ENVIRONMENT
     threads: 1
@@ -207,6 +213,7 @@ rule judge_steered:
     params:
         version=stage_version("judge_steered"),
         settings=setting("judge_settings"),
+        rubric=told_rubric,
         unanswered=unanswered(f"{TRAIT}/steering/search_scores.parquet"),
     script:
         "../workflow/scripts/judge_steered.py"
@@ -268,7 +275,6 @@ rule judge_report:
     input:
         answers=f"{TRAIT}/steering/report.parquet",
         references=f"{TRAIT}/steering/search.parquet",
-        definition=TRAIT_DEFINITION,
         embedding=judge_models,
     output:
         scores=f"{TRAIT}/steering/report_scores.parquet",
@@ -276,6 +282,8 @@ rule judge_report:
         f"{TRAIT_LOGS}/judge_report.log",
     benchmark:
         f"{TRAIT_LOGS}/judge_report.tsv"
+    # Another try would begin a new budget; a service's hiccups are met inside the job.
+    retries: 0
     conda:
         ENVIRONMENT
     threads: 1
@@ -286,6 +294,7 @@ rule judge_report:
     params:
         version=stage_version("judge_steered"),
         settings=setting("judge_settings"),
+        rubric=told_rubric,
         unanswered=unanswered(f"{TRAIT}/steering/report_scores.parquet"),
     script:
         "../workflow/scripts/judge_steered.py"

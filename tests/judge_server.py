@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 REFUSED, VAGUE, REFUSED_BY_SERVICE = "(refused)", "(vague)", "(refused by the service)"
+FAINT = 1e-9
 _TEXT = re.compile(r"<text>\n(.*)\n</text>", re.DOTALL)
 _ANSWERS = re.compile(r"<answer_a>\n(.*)\n</answer_a>\n<answer_b>\n(.*)\n</answer_b>", re.DOTALL)
 _MALFORMED = (b"<html>no gateway</html>", b"{}", b'{"choices": []}', b'{"choices": [{}]}', b"[1, 2]")
@@ -42,6 +43,7 @@ class Faults:
         message: what the service says with an error.
         without_usage: answers do not count tokens.
         without_probabilities: answers of one token show none.
+        split_digits: the model's tokens hold one digit each, so that 80 begins with the token 8.
     """
 
     latency: float = 0.0
@@ -55,6 +57,7 @@ class Faults:
     message: str = "as planned"
     without_usage: bool = False
     without_probabilities: bool = False
+    split_digits: bool = False
 
 
 @dataclass
@@ -169,7 +172,10 @@ class JudgeServer:
             choice["message"]["refusal"] = "I can't help with that."
         if body.get("logprobs"):
             assert body["max_tokens"] == 1
-            top = sorted(_probabilities(text, content).items(), key=lambda pair: -pair[1])
+            probabilities = _probabilities(text, content)
+            if self.faults.split_digits:
+                probabilities = _first_digits(probabilities)
+            top = sorted(probabilities.items(), key=lambda pair: -pair[1])
             top = [{"token": token, "logprob": math.log(p), "bytes": None} for token, p in top]
             choice["message"]["content"] = top[0]["token"]
             if not self.faults.without_probabilities:
@@ -201,7 +207,18 @@ def _probabilities(text: str, content: str) -> dict[str, float]:
     if text.endswith(VAGUE):
         return {"The": 0.8, "50": 0.1}
     whole = whole_value(text)
-    return {f"{whole}": 0.4, f" {whole}": 0.2, f"{whole + 1}": 0.2, f"{whole - 1}": 0.1, "The": 0.05, "101": 0.01}
+    near = {f"{whole}": 0.4, f" {whole}": 0.2, f"{whole + 1}": 0.2, f"{whole - 1}": 0.1, "The": 0.05, "101": 0.01}
+    # Also where all of these have one digit, the likeliest twenty of a real model hold others.
+    return {**near, "\n10": FAINT}
+
+
+def _first_digits(probabilities: dict[str, float]) -> dict[str, float]:
+    """The same answer, of a model whose tokens hold one digit each."""
+    tokens: dict[str, float] = {}
+    for token, p in probabilities.items():
+        first = token.strip()[0] if token.strip().isdigit() else token
+        tokens[first] = tokens.get(first, 0.0) + p
+    return tokens
 
 
 def _in_words(text: str, content: str) -> str:

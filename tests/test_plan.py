@@ -17,7 +17,7 @@ from tells.plan import Plan, Step, plan
 TRAIT = "epistemic/optimism"
 PAIRS, SEARCH, REPORT = 5, 4, 6
 STEER: dict[str, Any] = {"ratios": [0.1, 0.2, 0.4], "search_questions": 3, "samples": 2, "report_samples": 5}
-STEER |= {"max_new_tokens": 10, "random_draws": 7}
+STEER |= {"max_new_tokens": 10, "random_draws": 20}
 TRAITS = {
     "collections": [TRAIT],
     "max_new_tokens": 8,
@@ -81,7 +81,7 @@ def test_every_stage_of_a_trait_is_counted(place: Place):
     steps = steps_of(place.plan())
     references = 9 * 8  # 3 search and 6 report questions, 8 answers each make up at least 64
     grid = 2 * 1 * 2 * 3 * 3 * 2  # layers, methods, signs, ratios, questions, samples
-    report = (3 + 7) * 6 * 5  # steered, unsteered, prompted and 7 random; questions; samples
+    report = (3 + 20) * 6 * 5  # steered, unsteered, prompted and 20 random; questions; samples
     assert {stage: (step.answers, step.tokens, step.calls) for stage, step in steps.items()} == {
         "sample_shard": (10, 80, 0),
         "judge_scenarios": (0, 0, 10),
@@ -113,7 +113,7 @@ def test_the_grid_is_the_product_of_its_sides(place: Place, changes: dict[str, A
 def test_no_more_questions_are_counted_than_the_trait_has(place: Place):
     steps = steps_of(place.plan(with_steer(search_questions=10, report_questions=16, samples=1, report_samples=1)))
     assert steps["generate_steered"].answers == 10 * 7 + 2 * 2 * 3 * SEARCH
-    assert steps["report_steered"].answers == 10 * REPORT
+    assert steps["report_steered"].answers == 23 * REPORT
 
 
 def test_limit_and_rollouts_count(place: Place):

@@ -508,7 +508,7 @@ def test_the_messages_of_the_error_page_are_those_of_the_code():
         *(" is not set (", "which needs no key", "did not accept the key (HTTP ", "has no quota left"),
         *("the judge's ceiling ", "run again to go on under a fresh ceiling", "asks for a pause of "),
         *("texts have no score (", "the answer holds no log-probabilities", "lines cannot be read"),
-        *("scenarios survive vetting; at least ", "the chosen ratio is the largest that was tried"),
+        *("scenarios survive vetting; at least ", "that was tried: widen steer.ratios"),
         *("must be at least ", " for the offline judge, which ", " unsteered answers with a log-likelihood; "),
         *("the unsteered answers have a mean coherence of ", "exemplars of the two poles cannot be told apart"),
         *("clustering.text is judge, and the offline judge cannot compare answers", "no vector of "),

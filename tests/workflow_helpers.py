@@ -100,7 +100,7 @@ def tiny_traits(base_url: str | None = None, **changes: object) -> dict:
     """The experiment `tiny` with two traits, one steered, judged by a local server."""
     study = {
         "collections": ["behavioral/formality", "epistemic/optimism"],
-        "limit": 12,
+        "limit": 24,
         "max_new_tokens": 8,
         "shard_size": 10,
         "window": "response[:4]",
@@ -114,7 +114,6 @@ def tiny_traits(base_url: str | None = None, **changes: object) -> dict:
             "search_questions": 6,
             "report_questions": 10,
             "max_new_tokens": 6,
-            "random_draws": 3,
             "min_coherence": 1,
             "max_drop": 100,
         },

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from tells.config import ConfigError, Experiment, load_workflow
 from tells.config.judge import JudgeConfig
@@ -181,7 +182,7 @@ def test_what_vetting_can_do_is_read(place: Place, vet: dict[str, Any]):
         ({"ratios": [0.5, float("inf")]}, "ratios.1", "finite"),
         ({"reference_samples": 15}, "reference_samples", "16"),
         ({"positions": "first"}, "positions", "response"),
-        ({"random_draws": 0}, "random_draws", "greater than 0"),
+        ({"random_draws": 19}, "random_draws", "greater than or equal to 20"),
         ({"min_coherence": 101}, "min_coherence", "100"),
         ({"max_drop": -1}, "max_drop", "0"),
         ({"layers": 0}, "layers", "greater than 0"),
@@ -321,3 +322,16 @@ def test_the_embedding_of_the_offline_judge_is_looked_up_in_the_catalogue(place:
 def test_the_embedding_is_looked_up_for_traits_alone(place: Place):
     place.write("experiments/demo.yaml", {"model": "small", "judge": {"embedding_model": "gone"}})
     load_workflow(place.root)
+
+
+def test_a_key_goes_to_no_other_address_unless_it_is_named():
+    with pytest.raises(ValidationError, match="base_url needs key_variable"):
+        JudgeConfig(provider="openai", base_url="http://localhost:8000/v1")
+    named = JudgeConfig(provider="openai", base_url="http://localhost:8000/v1", key_variable="MY_KEY")
+    assert named.resolved_key_variable == "MY_KEY"
+
+
+def test_the_offline_judge_takes_no_model_and_no_address():
+    for wrong in ({"model": "gpt-4.1-mini-2025-04-14"}, {"base_url": "http://localhost:8000/v1", "key_variable": "K"}):
+        with pytest.raises(ValidationError, match="set provider to openai or gemini"):
+            JudgeConfig(**wrong)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from tells.judge import Item, Judge, Judgement, Rubric, Usage
+from tells.judge import EMPTY_TEXT, Item, Judge, Judgement, Rubric, Usage
 from tells.judge.embedding import SentenceEmbedder
 from tells.judge.exemplar import (
     ExemplarJudge,
@@ -87,7 +87,7 @@ def test_scores_come_in_the_order_given_and_equal_texts_score_the_same(judge):
 @pytest.mark.parametrize("task", ["trait", "scenario"])
 def test_an_empty_text_is_an_error_with_its_reason_and_no_score(judge, task):
     empty, full = judged(judge, [" \n", "up hen"], task=task)
-    assert empty == Judgement("item-0", None, "error", "exemplar", "the text is empty")
+    assert empty == Judgement("item-0", None, "error", "exemplar", EMPTY_TEXT)
     assert full.status == "scored"
     assert judged(judge, ["", ""], task=task)[1].status == "error"
 

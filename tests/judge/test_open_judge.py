@@ -50,7 +50,13 @@ def test_white_space_around_a_key_does_not_matter(tmp_path, monkeypatch):
 def test_log_probabilities_can_be_done_without(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "some-key")
     with judge_server() as server:
-        judge = opened(tmp_path, provider="openai", base_url=server.base_url + "/", log_probabilities=False)
+        judge = opened(
+            tmp_path,
+            provider="openai",
+            key_variable="OPENAI_API_KEY",
+            base_url=server.base_url + "/",
+            log_probabilities=False,
+        )
         judgements = asyncio.run(judge.score("trait", RUBRIC, items(2)))
     assert [(judgement.score, judgement.resolution) for judgement in judgements] == [
         (whole_value(item.text), "integer") for item in items(2)
@@ -62,7 +68,7 @@ def test_gemini_goes_where_it_is_told_whatever_the_environment_says(tmp_path, mo
     monkeypatch.setenv("GOOGLE_API_KEY", "another-key")
     monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
     with judge_server() as server:
-        judge = opened(tmp_path, provider="gemini", base_url=server.address)
+        judge = opened(tmp_path, provider="gemini", key_variable="GEMINI_API_KEY", base_url=server.address)
         judgements = asyncio.run(judge.score("scenario", RUBRIC, items(2)))
     assert [judgement.score for judgement in judgements] == [whole_value(item.text) for item in items(2)]
     assert judge.name == "gemini:gemini-2.5-flash"
@@ -79,7 +85,13 @@ def test_ceilings_and_prices_come_from_the_configuration(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "some-key")
     with judge_server() as server:
         judge = opened(
-            tmp_path, provider="openai", base_url=server.base_url, max_calls=3, input_price=2, output_price=8
+            tmp_path,
+            provider="openai",
+            key_variable="OPENAI_API_KEY",
+            base_url=server.base_url,
+            max_calls=3,
+            input_price=2,
+            output_price=8,
         )
         with pytest.raises(BudgetError, match="max_calls = 3"):
             asyncio.run(judge.score("trait", RUBRIC, items(10)))
@@ -90,7 +102,7 @@ def test_ceilings_and_prices_come_from_the_configuration(tmp_path, monkeypatch):
 def test_an_address_without_a_scheme_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "some-key")
     with pytest.raises(ValueError, match="base_url"):
-        opened(tmp_path, provider="openai", base_url="localhost:8000")
+        opened(tmp_path, provider="openai", key_variable="OPENAI_API_KEY", base_url="localhost:8000")
 
 
 def test_the_offline_judge_needs_its_embedding(tmp_path):

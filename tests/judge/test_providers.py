@@ -1,6 +1,8 @@
 """Both wire formats, with everything that goes wrong on a wire."""
 
 import asyncio
+import itertools
+import logging
 
 import pytest
 from judge_helpers import RUBRIC, items, judge_for, scores
@@ -16,7 +18,7 @@ from judge_server import (
     whole_value,
 )
 
-from tells.judge import Item
+from tells.judge import Item, JudgeStoppedError
 from tells.judge.exchange import Access
 from tells.judge.providers.gemini import GeminiProvider
 from tells.judge.providers.openai import OpenAIProvider
@@ -136,6 +138,86 @@ def test_a_server_without_probabilities_says_what_to_set(tmp_path):
         judgement = scores(judge_for(server, tmp_path), items(1))[0]
     assert judgement.status == "error"
     assert "log_probabilities to false" in judgement.reason
+
+
+def low_items(count: int) -> list[Item]:
+    """Items of which the likely scores have one digit each."""
+    texts = (text for number in itertools.count() if whole_value(text := f"low {number}") <= 8)
+    return [Item(str(place), text) for place, text in enumerate(itertools.islice(texts, count))]
+
+
+SPLIT = Faults(split_digits=True)
+WHAT_TO_SET = "`judge.log_probabilities: false`"
+
+
+def test_a_model_that_spells_numbers_digit_by_digit_stops_the_judging(tmp_path):
+    with judge_server(SPLIT) as server, pytest.raises(JudgeStoppedError, match="several tokens") as caught:
+        scores(judge_for(server, tmp_path), items(20))
+    assert WHAT_TO_SET in str(caught.value)
+    assert "none of 20 answers of a-model" in str(caught.value)
+
+
+def test_answers_from_the_cache_stop_a_second_run_with_the_same_words(tmp_path):
+    told = []
+    with judge_server(SPLIT) as server:
+        for asked in (20, 20, 25):
+            with pytest.raises(JudgeStoppedError) as caught:
+                scores(judge_for(server, tmp_path), items(asked))
+            told.append(str(caught.value))
+        assert server.seen.requests == 25
+    assert told[0] == told[1]
+
+
+def test_a_second_run_counts_what_is_cached_with_what_is_asked(tmp_path):
+    with judge_server(SPLIT) as server:
+        scores(judge_for(server, tmp_path), items(19))
+        with pytest.raises(JudgeStoppedError):
+            scores(judge_for(server, tmp_path), items(20))
+        assert server.seen.requests == 20
+
+
+def test_a_few_answers_without_long_numbers_are_told_in_the_log_alone(tmp_path, caplog):
+    with judge_server(SPLIT) as server, caplog.at_level(logging.WARNING):
+        judgements = scores(judge_for(server, tmp_path), items(19))
+    assert {judgement.status for judgement in judgements} == {"scored"}
+    assert "none of 19 answers" in caplog.text
+    assert WHAT_TO_SET in caplog.text
+
+
+def test_equal_texts_are_one_answer(tmp_path):
+    with judge_server(SPLIT) as server:
+        judgements = scores(
+            judge_for(server, tmp_path), [Item(str(place), f"text {place % 19}") for place in range(60)]
+        )
+    assert len(judgements) == 60
+
+
+def test_answers_without_numbers_do_not_count_as_numbers_of_one_digit(tmp_path):
+    odd = [Item(f"{place} {mark}", f"text {place} {mark}") for place in range(15) for mark in (REFUSED, VAGUE)]
+    with judge_server(SPLIT) as server:
+        judgements = scores(judge_for(server, tmp_path), [*odd, *items(19)])
+    assert [judgement.status for judgement in judgements].count("scored") == 19
+
+
+def test_a_judge_that_scores_everything_low_is_believed(tmp_path, caplog):
+    with judge_server() as server, caplog.at_level(logging.WARNING):
+        judgements = scores(judge_for(server, tmp_path), low_items(30))
+    assert max(judgement.score for judgement in judgements) < 9
+    assert "several tokens" not in caplog.text
+
+
+def test_one_long_number_among_many_answers_is_enough(tmp_path):
+    with judge_server() as server:
+        scores(judge_for(server, tmp_path), items(1))
+        server.faults.split_digits = True
+        assert len(scores(judge_for(server, tmp_path), items(40))) == 40
+
+
+@pytest.mark.parametrize("kind", ["json", "gemini"])
+def test_a_judge_that_answers_in_words_may_split_digits(kind, tmp_path):
+    with judge_server(SPLIT) as server:
+        judgements = scores(judge_for(server, tmp_path, kind), items(25))
+    assert [judgement.score for judgement in judgements] == [whole_value(item.text) for item in items(25)]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tells.judge import Score, expected_score
-from tells.judge.scoring import explanation_in_words, number_mass, score_in_words, verdict_in_words, yes_or_no
+from tells.judge.scoring import (
+    explanation_in_words,
+    longest_number,
+    number_mass,
+    score_in_words,
+    verdict_in_words,
+    yes_or_no,
+)
 
 probabilities = st.floats(0, 1, allow_nan=False)
 
@@ -131,6 +138,21 @@ def test_a_refusal_in_words_is_read(text):
 )
 def test_other_words_are_no_score(text):
     assert score_in_words(text) is None
+
+
+@pytest.mark.parametrize(
+    ("tokens", "digits"),
+    [
+        ({"8": 0.9, "7": 0.1}, 1),
+        ({"8": 0.9, " 80": 1e-9}, 2),
+        ({"0": 0.9, "100": 0.0}, 3),
+        ({"8": 0.9, "101": 0.05, "080": 0.01, "00": 0.01, "٨٠": 0.01}, 1),
+        ({"The": 1.0}, 0),
+        ({}, 0),
+    ],
+)
+def test_the_longest_number_is_the_longest_from_zero_to_a_hundred(tokens, digits):
+    assert longest_number(tokens) == digits
 
 
 def test_verdicts_and_explanations_in_words_are_read():

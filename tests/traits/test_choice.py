@@ -64,7 +64,7 @@ def test_the_valid_point_that_raises_the_trait_most_is_chosen():
     assert {key: optimum[key] for key in point(0)} == point(0.4, method="fisher", layer=5)
     assert (optimum["trait"], optimum["delta"], optimum["coherence"]) == (80, 30, 80)
     assert (optimum["n_points"], optimum["n_valid"]) == (3, 2)
-    assert choice["baseline"] == {"trait": 50, "coherence": 90, "n": 2}
+    assert choice["baseline"] == {"trait": 50, "coherence": 90, "n": 2, "n_missing": 0}
     assert choice["n_questions"] == 2
     assert [one["delta"] for one in choice["points"]] == [15, 30, 49]
     assert [one["reasons"] for one in choice["points"]] == [[], [], [INCOHERENT, COHERENCE_DROP]]
@@ -121,13 +121,21 @@ def test_an_answer_that_was_not_judged_at_all_is_a_missing_score():
 def test_a_missing_score_of_the_baseline_leaves_nothing_to_compare_with():
     choice = choose(search([(None, 90), (60, 90)]).add("steered", [(95, 90), (95, 90)], **point(0.2)))
     assert choice["status"] == "no_valid_point"
-    assert choice["baseline"] == {"trait": 60, "coherence": 90, "n": 2}
+    assert choice["baseline"] == {"trait": 60, "coherence": 90, "n": 2, "n_missing": 1}
+    assert choice["invalid"] == {"incomplete_baseline": 1}
+
+
+def test_a_question_with_another_scored_answer_has_its_baseline():
+    judged = search([(50, 90), (60, 90)]).add("reference", [(None, 90), (70, None)], part="search", sample=1)
+    choice = choose(judged.add("steered", [(95, 90), (95, 90)], **point(0.2)))
+    assert choice["status"] == "chosen"
+    assert choice["baseline"] == {"trait": 55, "coherence": 90, "n": 2, "n_missing": 2}
 
 
 def test_only_references_to_search_questions_are_the_baseline():
     judged = search().add("reference", [(100, 100)] * 5, part="report")
     choice = choose(judged.add("steered", [(60, 90), (60, 90)], **point(0.2)))
-    assert choice["baseline"] == {"trait": 50, "coherence": 90, "n": 2}
+    assert choice["baseline"] == {"trait": 50, "coherence": 90, "n": 2, "n_missing": 0}
     assert choice["n_questions"] == 2
 
 

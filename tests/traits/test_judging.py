@@ -8,10 +8,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tells.judge import BudgetError, Explanation, Item, Judgement, Rubric, Usage
+from tells.judge import EMPTY_TEXT, BudgetError, Explanation, Item, Judgement, Rubric, Usage
 from tells.models.random_model import byte_tokenizer
 from tells.tables import SCHEMAS
 from tells.traits.judging import explain_failures, judge_answers, judge_texts, window_texts
+from tells.traits.vetting import Thresholds, vet
 
 RUBRIC = Rubric("epistemic/optimism", "A definition.", "HIGH: glad\nLOW: glum", ("Oh yes.",), ("Oh no.",))
 Answer = float | str
@@ -29,7 +30,7 @@ class FakeJudge:
         self.rubrics: set[Rubric] = set()
 
     def facts(self) -> dict[str, Any]:
-        return {"provider": "fake"}
+        return {"provider": "fake", "resolution": "expected"}
 
     async def score(self, task: str, rubric: Rubric, items: Sequence[Item]) -> list[Judgement]:
         assert len({item.item_id for item in items}) == len(items)
@@ -84,6 +85,38 @@ def test_a_refusal_and_an_error_are_neither_dropped_nor_scored():
     assert found["status"].to_list() == ["scored", "refused", "error", "scored"]
     assert found["score"].to_list() == [70, None, None, 0]
     assert found["reason"].to_list() == [None, "it would not", "no answer came", None]
+
+
+def test_an_empty_text_is_an_error_and_is_not_sent():
+    judge = FakeJudge()
+    texts = {("a", 0): "", ("b", 0): "words", ("c", 0): " \n\u2003"}
+    found = judge_texts(judge, RUBRIC, texts, "trait", "response_scores")
+    assert texts_of(judge, "trait") == ["words"]
+    assert found.rows() == [
+        ("a", 0, None, "error", "expected", EMPTY_TEXT),
+        ("b", 0, 50.0, "scored", "expected", None),
+        ("c", 0, None, "error", "expected", EMPTY_TEXT),
+    ]
+
+
+def test_texts_that_are_all_empty_ask_nothing():
+    judge = FakeJudge()
+    found = judge_texts(judge, RUBRIC, {("q-001",): "", ("q-002",): " "}, "scenario", "scenario_scores")
+    assert texts_of(judge, "scenario") == []
+    assert found["status"].to_list() == ["error", "error"]
+
+
+def test_an_empty_response_drops_its_pair_as_an_error():
+    keys = [
+        (f"{polarity}-{pair}", f"pair-{pair}", polarity) for pair in (1, 2) for polarity in ("positive", "negative")
+    ]
+    prompts = pl.DataFrame(keys, schema=["prompt_id", "group", "polarity"], orient="row")
+    judge = FakeJudge(lambda task, item: 90.0 if item.text == "bright" else 5.0)
+    texts = {("positive-1", 0): "bright", ("negative-1", 0): "", ("positive-2", 0): "bright", ("negative-2", 0): "dim"}
+    labels, vetting = vet(prompts, None, judge_texts(judge, RUBRIC, texts, "trait", "response_scores"), minimum=1)
+    assert labels["outcome"].to_list() == ["pass", "error", "pass", "pass"]
+    assert labels["kept"].to_list() == [False, False, True, True]
+    assert [(one.n_pass, one.n_fail, one.n_error) for one in vetting.stages] == [(2, 0, 0), (1, 0, 1)]
 
 
 def test_no_texts_are_an_empty_table():
@@ -168,22 +201,45 @@ def test_a_missing_score_is_none_under_its_own_name_with_its_reason(task: str, o
     assert found["reason"].to_list() == [None, ERRORS[outcome], None]
 
 
+def test_empty_answers_and_references_are_not_sent_and_keep_their_rows():
+    judge = FakeJudge(lambda task, item: {"trait": 20.0, "coherence": 80.0}[task] + float(item.text[-1]))
+    emptied = pl.when(pl.col("row_id").str.ends_with("1")).then(pl.lit(" ")).otherwise("text").alias("text")
+    answers = answers_of("unsteered", "steered", "steered", part="report").with_columns(emptied)
+    references = answers_of("reference", "reference").with_columns(emptied)
+    found = judge_answers(judge, RUBRIC, answers, references)
+    assert texts_of(judge, "trait") == ["unsteered 0", "steered 2"]
+    assert texts_of(judge, "coherence") == ["unsteered 0", "steered 2", "reference 0"]
+    assert found["row_id"].to_list() == answers["row_id"].to_list()
+    assert found["trait"].to_list() == [20, None, 22]
+    assert found["coherence"].to_list() == [80, None, 82]
+    assert found["trait_status"].to_list() == found["coherence_status"].to_list() == ["scored", "error", "scored"]
+    assert found["reason"].to_list() == [None, EMPTY_TEXT, None]
+    assert set(found["resolution"]) == {"expected"}
+
+
 # explanations
 
+THRESHOLDS = Thresholds(60, 40)
 
-def vetted(**outcomes: str) -> pl.DataFrame:
+
+def vetted(outcome: str | None = None, **scores: Answer | None) -> pl.DataFrame:
+    """Vetting of responses by their scores; the outcome as a gate over more than these would have it."""
     rows = [
-        {"prompt_id": name.replace("_", "-"), "sample": 0, "polarity": name.partition("_")[0], "outcome": outcome}
-        for name, outcome in outcomes.items()
-    ]
+        {
+            "prompt_id": name.replace("_", "-"), "sample": 0, "polarity": name.partition("_")[0], "outcome": outcome,
+            "response_score": score if isinstance(score, float) else None,
+            "response_status": "scored" if isinstance(score, float) else score,
+        }
+        for name, score in scores.items()
+    ]  # fmt: skip
     return pl.DataFrame(rows, schema=SCHEMAS["vetting"].columns)
 
 
 def test_failures_alone_are_explained_each_by_its_own_pole():
-    vetting = vetted(positive_1="fail", positive_2="pass", negative_1="error", negative_2="fail", negative_3="pass")
+    vetting = vetted(positive_1=59.0, positive_2=60.0, negative_1="error", negative_2="refused", negative_3=40.0)
     texts = {(name, 0): f"text of {name}" for name in vetting["prompt_id"]}
     judge = FakeJudge()
-    found = explain_failures(judge, RUBRIC, vetting, texts)
+    found = explain_failures(judge, RUBRIC, vetting, texts, THRESHOLDS)
     assert found == [
         {"prompt_id": "positive-1", "sample": 0, "polarity": "positive", "reason": "why text of positive-1",
          "confound": "not high"},
@@ -195,8 +251,27 @@ def test_failures_alone_are_explained_each_by_its_own_pole():
 
 def test_where_nothing_failed_nothing_is_asked():
     judge = FakeJudge()
-    assert explain_failures(judge, RUBRIC, vetted(positive_1="pass", negative_1="error"), {}) == []
+    assert explain_failures(judge, RUBRIC, vetted(positive_1=90.0, negative_1="error"), {}, THRESHOLDS) == []
     assert texts_of(judge, "high") == texts_of(judge, "low") == []
+
+
+def test_a_response_that_passed_is_not_explained_where_its_scenario_failed():
+    judge = FakeJudge()
+    vetting = vetted("fail", positive_1=90.0, positive_2=10.0, negative_1=5.0)
+    found = explain_failures(judge, RUBRIC, vetting, {("positive-2", 0): "dim"}, THRESHOLDS)
+    assert [one["prompt_id"] for one in found] == ["positive-2"]
+    assert (texts_of(judge, "high"), texts_of(judge, "low")) == (["dim"], [])
+
+
+def test_failing_is_by_the_thresholds_given():
+    vetting = vetted(positive_1=55.0, negative_1=45.0)
+    texts = {("positive-1", 0): "bright", ("negative-1", 0): "dim"}
+    assert explain_failures(FakeJudge(), RUBRIC, vetting, texts, Thresholds(50, 49)) == []
+    assert len(explain_failures(FakeJudge(), RUBRIC, vetting, texts, THRESHOLDS)) == 2
+
+
+def test_responses_that_were_not_judged_are_not_explained():
+    assert explain_failures(FakeJudge(), RUBRIC, vetted("fail", positive_1=None), {}, THRESHOLDS) == []
 
 
 # windows

@@ -87,7 +87,7 @@ def test_a_best_point_against_the_direction_is_flagged_as_mirrored():
     optimum = chosen([point(0.3, 40), point(0.5, 30), point(-0.3, 70), point(-0.5, 65)])
     assert optimum.point.ratio == -0.3
     assert optimum.mirrored
-    assert not optimum.at_bound
+    assert optimum.at_bound == "lower"
 
 
 def test_no_effect_is_a_result_and_says_so():
@@ -104,8 +104,9 @@ def test_no_effect_is_a_result_and_says_so():
 def test_a_choice_at_the_end_of_the_grid_of_its_layer_method_and_sign_is_flagged():
     grid = [point(0.15, 60), point(0.3, 70), point(-1.1, 20), point(0.8, 60, layer=11), point(1.0, 60, method="fisher")]
     assert chosen(grid).point.ratio == 0.3
-    assert chosen(grid).at_bound
-    assert not chosen([*grid, point(0.5, 95, 10)]).at_bound
+    assert chosen(grid).at_bound == "upper"
+    assert chosen([*grid, point(0.5, 95, 10)]).at_bound is None
+    assert chosen([point(0.15, 70), point(0.3, 60), point(-0.1, 20)]).at_bound == "lower"
 
 
 def test_equal_points_give_way_to_the_smaller_ratio_and_then_to_the_direction_itself():

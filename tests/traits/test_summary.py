@@ -50,7 +50,7 @@ RECORD = {
 CHOICE = {
     "status": "chosen",
     "optimum": {
-        "method": "probe", "layer": 7, "ratio": 0.5, "coefficient": 4.5, "at_bound": False, "mirrored": False,
+        "method": "probe", "layer": 7, "ratio": 0.5, "coefficient": 4.5, "at_bound": None, "mirrored": False,
     },
     "baseline": {"trait": 50.0, "coherence": 90.0, "n": 6},
     "invalid": {"incoherent": 3},
@@ -115,6 +115,27 @@ def test_the_status_is_how_far_the_trait_came(choice: Any, status: str, reason: 
     assert (summary["status"], summary["reason"]) == (status, reason)
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"exceeds_random": False}, "does not exceed the 95th percentile"),
+        ({"steered": {**STEERED, "low": -1.0}}, "does not lie above zero"),
+        ({"steered": {**STEERED, "delta": None, "low": None, "high": None}}, "no answer to the report questions"),
+        ({"steered": None}, "no answer to the report questions"),
+    ],
+)
+def test_the_report_decides_what_the_search_promised(changes: dict[str, Any], reason: str):
+    summary = summarise(effects=changed(EFFECTS, **changes))
+    assert summary["status"] == "not confirmed"
+    assert reason in summary["reason"]
+
+
+def test_random_vectors_that_break_the_text_are_said():
+    random = {**EFFECTS["random"], "coherence": 60.0}
+    (warning,) = warnings(effects=changed(EFFECTS, random=random))
+    assert "break the text (coherence 60.0)" in warning
+
+
 def test_what_failed_first_is_the_status():
     vetting = changed(VETTING, status="insufficient", reason="9 positive scenarios survive")
     record = changed(RECORD, status="insufficient", reason="something else")
@@ -157,9 +178,16 @@ def test_warnings_of_the_best_vector_are_repeated_and_those_of_others_are_not():
     assert warnings(record=record) == ["one dimension holds 90% of it"]
 
 
-@pytest.mark.parametrize(("flag", "said"), [("at_bound", "widen steer.ratios"), ("mirrored", "ratio is negative")])
-def test_what_is_odd_about_the_chosen_point_is_said(flag: str, said: str):
-    (warning,) = warnings(choice=changed(CHOICE, optimum={**CHOICE["optimum"], flag: True}))
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [
+        ("at_bound", "upper", "is the largest that was tried: widen steer.ratios"),
+        ("at_bound", "lower", "is the smallest that was tried: widen steer.ratios"),
+        ("mirrored", True, "ratio is negative"),
+    ],
+)
+def test_what_is_odd_about_the_chosen_point_is_said(flag: str, value: Any, said: str):
+    (warning,) = warnings(choice=changed(CHOICE, optimum={**CHOICE["optimum"], flag: value}))
     assert said in warning
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tells.judge import EMPTY_TEXT
 from tells.traits import vetting as vetting_module
 from tells.traits.cautions import Caution, diagnose
 from tells.traits.scenarios import POLARITIES
@@ -405,6 +406,17 @@ def test_errors_are_left_out_of_the_rate_that_is_warned_of():
     assert "positive 5, negative 0" in vetting.warnings[0].message
 
 
+def test_the_cure_of_empty_texts_is_not_to_ask_again():
+    empty = by_pair(("error", 10), (90, 10)).with_columns(
+        reason=pl.when(pl.col("status") == "error").then(pl.lit(EMPTY_TEXT))
+    )
+    _, vetting = vet(prompts(2), None, empty, minimum=1)
+    assert vetting.warnings[0].cause == f"{EMPTY_TEXT} (1 of 1)"
+    assert "stop strings" in vetting.warnings[0].cure
+    _, vetting = vet(prompts(2), None, by_pair(("error", 10), (90, 10)), minimum=1)
+    assert vetting.warnings[0].cure.startswith("run again")
+
+
 def test_refusals_are_told_from_low_scores():
     _, vetting = vet(prompts(4), None, by_pair(*[(90, "refused")] * 4), minimum=1)
     assert codes(vetting) == [("responses", "refusals")]
@@ -414,35 +426,6 @@ def test_refusals_are_told_from_low_scores():
 def test_both_stages_are_looked_at():
     _, vetting = vet(prompts(3), by_pair(*[(90, 90)] * 3), by_pair(*[(10, 10)] * 3), minimum=1)
     assert codes(vetting) == [("scenarios", "both_high"), ("responses", "both_low")]
-
-
-def test_the_most_frequent_confound_of_failures_enters_the_cause():
-    explanations = pl.DataFrame(
-        {
-            "prompt_id": ["positive-000", "positive-001", "positive-002", "negative-000", "positive-000"],
-            "sample": [0, 0, 0, 0, None],
-            "reason": ["It is long."] * 5,
-            "confound": ["Politeness", "politeness.", "length", "a confound of what passed", "of a scenario"],
-        }
-    )
-    _, vetting = vet(prompts(3), None, by_pair(*[(20, 10)] * 3), minimum=1, explanations=explanations)
-    assert "failing positive responses are most often mistaken for: Politeness (2 of 3)" in vetting.warnings[0].cause
-    assert "negative" not in vetting.warnings[0].cause.partition("failing")[2]
-    _, vetting = vet(
-        prompts(3), by_pair(*[(20, 10)] * 3), by_pair(*[(90, 10)] * 3), minimum=1, explanations=explanations
-    )
-    assert "failing positive scenarios are most often mistaken for: of a scenario (1 of 1)" in vetting.warnings[0].cause
-
-
-def test_explanations_without_words_say_nothing():
-    silent = pl.DataFrame(
-        {"prompt_id": ["positive-000"], "sample": [0], "reason": [None], "confound": [None]},
-        schema={"prompt_id": pl.String, "sample": pl.Int64, "reason": pl.String, "confound": pl.String},
-    )
-    _, vetting = vet(prompts(1), None, by_pair((20, 10)), minimum=1, explanations=silent)
-    assert "mistaken" not in vetting.warnings[0].cause
-    _, vetting = vet(prompts(1), None, by_pair((20, 10)), minimum=1, explanations=pl.DataFrame())
-    assert "mistaken" not in vetting.warnings[0].cause
 
 
 def test_poles_of_unlike_length_are_warned_of():

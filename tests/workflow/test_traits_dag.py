@@ -58,9 +58,9 @@ def test_every_trait_comes_to_its_end_and_every_item_is_accounted_for(built: Pat
     for trait in results["traits"]:
         for stage in ("scenarios", "responses"):
             for one in trait[stage].values():
-                assert one["n_pass"] + one["n_fail"] + one["n_error"] == one["n"] == 12
+                assert one["n_pass"] + one["n_fail"] + one["n_error"] == one["n"] == 24
     steered, extracted = results["traits"]
-    assert steered["steering"]["random"]["n"] == 3
+    assert steered["steering"]["random"]["n"] == 20
     assert steered["steering"]["unsteered"]["n"] == 10
     assert extracted["steering"] is None
     assert extracted["status"] == "vectors"
@@ -155,7 +155,7 @@ def test_a_ceiling_stops_cleanly_and_a_higher_one_goes_on_from_there(built: Path
         write_experiment(clone, definition)
         done = snakemake(clone, "-f", target)
         assert done.returncode == 0, done.stdout
-        assert fresh.seen.requests == 24
+        assert fresh.seen.requests == 48
 
 
 def test_items_left_unanswered_are_asked_again_at_the_next_run_and_not_for_ever(built: Path, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ with job(snakemake.log[0], snakemake.output) as report:
             snakemake.config,
             writer=f"{snakemake.wildcards.experiment}/{snakemake.wildcards.collection}/entailment",
         )
+        report.follow(lambda: vars(models["judge"].usage))
     clusters, relations, diagnostics = cluster_runs(
         read_table(snakemake.input.labels, "labels"),
         prompts,
@@ -50,4 +51,4 @@ with job(snakemake.log[0], snakemake.output) as report:
     write_table(snakemake.output.clusters, clusters, "clusters", metadata)
     matrices = {prompt_id: relation.tolist() for prompt_id, relation in relations.items()}
     write_json(snakemake.output.relations, {"relations": matrices}, metadata=metadata)
-    report.add(questions=prompts.height, **(vars(models["judge"].usage) if method == "judge" else {}))
+    report.add(questions=prompts.height)

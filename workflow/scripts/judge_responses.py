@@ -5,9 +5,8 @@ from pathlib import Path
 from tells.jobs import job
 from tells.judge.experiment import judge_is_asked, judge_of
 from tells.tables import make_metadata, read_metadata, read_table, write_table
-from tells.traits.files import note_unanswered
+from tells.traits.files import note_unanswered, read_rubric
 from tells.traits.judging import judge_texts, window_texts
-from tells.traits.scenarios import load_trait
 
 settings, wildcards = snakemake.params.settings, snakemake.wildcards
 
@@ -20,15 +19,16 @@ with job(snakemake.log[0], snakemake.output) as report:
         writer=f"{wildcards.experiment}/{wildcards.collection}/responses",
         embedding=snakemake.input.embedding,
     )
+    report.follow(lambda: vars(judge.usage))
     samples = read_table(snakemake.input.samples, "samples")
     facts = read_metadata(snakemake.input.samples)
-    rubric = load_trait(Path(snakemake.input.definition).parent).as_rubric()
+    rubric = read_rubric(Path.cwd(), wildcards.collection)
     texts = window_texts(load_tokenizer(snakemake.input.model), samples, settings["window"])
     scores = judge_texts(judge, rubric, texts, "trait", "response_scores")
     metadata = make_metadata(
         "judge_responses",
-        params=settings,
-        inputs=[snakemake.input.samples, snakemake.input.definition],
+        params={**settings, "rubric": snakemake.params.rubric},
+        inputs=[snakemake.input.samples],
         experiment=wildcards.experiment,
         model=facts["model"],
         seed=facts["seed"],
@@ -37,4 +37,4 @@ with job(snakemake.log[0], snakemake.output) as report:
     )
     write_table(snakemake.output.scores, scores, "response_scores", metadata)
     unanswered = note_unanswered(snakemake.output.scores, scores) if judge_is_asked(judge) else 0
-    report.add(items=scores.height, unanswered=unanswered, **vars(judge.usage))
+    report.add(items=scores.height, unanswered=unanswered)

@@ -26,6 +26,7 @@ with job(snakemake.log[0], snakemake.output) as report:
         min_coherence=settings["min_coherence"],
     )
     facts = read_metadata(inputs.record)
+    judged = [path for path in (inputs.vetting, inputs.scores) if path]
     metadata = make_metadata(
         "summarise_trait",
         params=settings,
@@ -34,7 +35,7 @@ with job(snakemake.log[0], snakemake.output) as report:
         model=facts["model"],
         seed=facts["seed"],
         steered_model=read_metadata(inputs.choice)["model"] if inputs.choice else None,
-        judge=read_metadata(inputs.vetting)["judge"],
+        judge=next(filter(None, (read_metadata(path)["judge"] for path in judged)), None),
         window=facts["window"],
     )
     write_json(snakemake.output.summary, summary, metadata=metadata)

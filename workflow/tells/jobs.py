@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +36,15 @@ class Report:
     """What a job says about itself: figures by name (tokens, runs, batch size), written to its status file."""
 
     figures: dict[str, Any] = field(default_factory=dict)
+    sources: list[Callable[[], Mapping[str, Any]]] = field(default_factory=list)
+
+    def follow(self, source: Callable[[], Mapping[str, Any]]) -> None:
+        """Ask `source` for figures when the job ends, well or not: what a judge cost, say."""
+        self.sources.append(source)
+
+    def at_end(self) -> dict[str, Any]:
+        """All figures."""
+        return self.figures | {name: value for source in self.sources for name, value in source().items()}
 
     def add(self, **figures: Any) -> None:
         """Add figures."""
@@ -66,14 +75,13 @@ def job(log: str | Path, outputs: Iterable[str | Path]) -> Iterator[Report]:
                 stack.enter_context(output_lock(path))
             write_json(status, {**facts, "state": "running"})
             yield report
-        ended = {"seconds": round(time.time() - started, 3), "finished": _iso(time.time()), **_usage()}
-        write_json(status, {**facts, **ended, "state": "done", **report.figures})
+        write_json(status, {**facts, **_ended(started), "state": "done", **report.at_end()})
     except (Exception, KeyboardInterrupt) as error:
         logger.exception("failed")
         line = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
         # On a full disk the status cannot be written, and the reason still has to be told.
         with contextlib.suppress(OSError):
-            write_json(status, {**facts, "state": "failed", "finished": _iso(time.time()), "last_line": line})
+            write_json(status, {**facts, **report.at_end(), **_ended(started), "state": "failed", "last_line": line})
         print(f"{log.stem}: {line} (traceback in {log})", file=sys.stderr)
         raise SystemExit(1) from None
 
@@ -144,8 +152,9 @@ def _log_to(log: Path) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-def _usage() -> dict[str, float]:
-    return {"max_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
+def _ended(started: float) -> dict[str, float | str]:
+    memory = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+    return {"seconds": round(time.time() - started, 3), "finished": _iso(time.time()), "max_rss_mb": memory}
 
 
 def _iso(seconds: float) -> str:

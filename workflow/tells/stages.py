@@ -19,7 +19,7 @@ class Stage:
 
 
 _MODEL = ("models/loading.py", "models/attention.py", "models/cache.py", "models/forward.py")
-_JUDGE = ("judge/*.py", "traits/judging.py")
+_JUDGE = ("judge/*.py", "judge/providers/*.py", "traits/judging.py")
 _STEERING = (
     "models/prompts.py",
     "models/sampling.py",
@@ -27,7 +27,11 @@ _STEERING = (
     "models/steering.py",
     "models/hooks.py",
     "models/measures.py",
+    "models/replay.py",
+    "models/runs.py",
+    "models/spans.py",
     "traits/steering.py",
+    "traits/vectors.py",
     "traits/candidates.py",
 )
 _VECTORS = (
@@ -60,7 +64,7 @@ STAGES: dict[str, Stage] = {
     "judge_scenarios": Stage(1, _JUDGE),
     "judge_responses": Stage(1, _JUDGE),
     "vet": Stage(1, ("traits/vetting.py", "traits/cautions.py")),
-    "explain_failures": Stage(1, _JUDGE),
+    "explain_failures": Stage(1, (*_JUDGE, "traits/vetting.py")),
     "extract_vectors": Stage(1, tuple(f"traits/{name}.py" for name in _VECTORS)),
     "generate_steered": Stage(1, (*_MODEL, *_STEERING)),
     "judge_steered": Stage(1, _JUDGE),

@@ -21,12 +21,16 @@ class JudgeConfig(Definition):
         "compared with each trait's exemplar sentences",
     )
     model: str | None = Field(None, description="by default gpt-4.1-mini-2025-04-14 or gemini-2.5-flash")
-    base_url: str | None = Field(None, description="address of the API; by default the provider's own")
+    base_url: str | None = Field(
+        None, description="address of the API, by default the provider's own; needs key_variable"
+    )
     key_variable: str | None = Field(
         None, description="environment variable that holds the key; by default OPENAI_API_KEY or GEMINI_API_KEY"
     )
     log_probabilities: bool = Field(
-        True, description="openai: score by the probabilities of one token; false for models that do not give them"
+        True,
+        description="openai: score by the probabilities of one token; false for models that do not give them, or that "
+        "spell numbers in several tokens (80 as 8 and 0)",
     )
     embedding_model: Slug = Field("all-minilm-l6-v2", description="exemplar: the sentence embedding")
     max_calls: PositiveInt | None = Field(None, description="ceiling of requests per job; reached, it stops cleanly")
@@ -39,6 +43,12 @@ class JudgeConfig(Definition):
     def _offline_asks_nobody(self) -> JudgeConfig:
         if self.provider == "exemplar" and (self.model or self.base_url):
             raise ValueError("model and base_url are of a judge that is asked: set provider to openai or gemini")
+        return self
+
+    @model_validator(mode="after")
+    def _key_is_meant(self) -> JudgeConfig:
+        if self.base_url is not None and self.key_variable is None:
+            raise ValueError("base_url needs key_variable: the key of the provider's own service goes nowhere else")
         return self
 
     @model_validator(mode="after")

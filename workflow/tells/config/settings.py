@@ -132,6 +132,16 @@ def response_judge_settings(experiment: Experiment) -> dict[str, Any]:
     return {**judge_settings(experiment), "window": experiment.traits.window}
 
 
+def explain_settings(experiment: Experiment) -> dict[str, Any]:
+    """Who explains, how much of each response, and what failed."""
+    vet = experiment.traits.vet
+    return {
+        **response_judge_settings(experiment),
+        "positive_min": vet.positive_min,
+        "negative_max": vet.negative_max,
+    }
+
+
 def vet_settings(experiment: Experiment) -> dict[str, Any]:
     """What passes."""
     return experiment.traits.vet.model_dump(mode="json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt, StringConstraints, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, StringConstraints, field_validator, model_validator
 
 from tells.config.base import RESERVED, SLUG, Definition, Slug
 
@@ -48,7 +48,7 @@ class SteerConfig(Definition):
 
     model: Slug | None = Field(None, description="the model that is steered; by default the experiment's own")
     collections: tuple[TraitName, ...] | None = Field(None, description="the traits that are steered; by default all")
-    layers: PositiveInt | tuple[int, ...] = Field(
+    layers: PositiveInt | tuple[NonNegativeInt, ...] = Field(
         2, description="a number: so many layers, the best on validation; a list: these blocks"
     )
     methods: Literal["best"] | tuple[Method, ...] = Field("best", description="best: the best method on validation")
@@ -65,7 +65,7 @@ class SteerConfig(Definition):
     reference_samples: PositiveInt = Field(
         64, ge=16, description="unsteered answers, over all questions: norms, and what coherence is measured by"
     )
-    random_draws: PositiveInt = Field(20, description="random vectors of equal norm beside the chosen one")
+    random_draws: int = Field(20, ge=20, description="random vectors of equal norm beside the chosen one")
     temperature: float = Field(0.7, ge=0)
     max_new_tokens: PositiveInt = 64
     stop: tuple[str, ...] = ()

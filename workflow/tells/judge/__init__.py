@@ -3,6 +3,7 @@
 from tells.judge.api import ApiJudge
 from tells.judge.exchange import JudgeStoppedError
 from tells.judge.protocol import (
+    EMPTY_TEXT,
     BudgetError,
     EntailmentJudge,
     Explanation,
@@ -17,6 +18,7 @@ from tells.judge.scoring import Score, expected_score
 from tells.judge.select import open_judge
 
 __all__ = [
+    "EMPTY_TEXT",
     "ApiJudge",
     "BudgetError",
     "EntailmentJudge",

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from tells.judge import rubrics
-from tells.judge.exchange import Failure, Provider, Reply, Request, RetryableError, shown_url
+from tells.judge.exchange import (
+    Failure,
+    JudgeStoppedError,
+    Provider,
+    Reply,
+    Request,
+    RetryableError,
+    shown_url,
+)
 from tells.judge.protocol import Explanation, Item, Judgement, Rubric, Task, Usage
 from tells.judge.rubrics import Prompt
 from tells.judge.runner import Outcome, Runner
@@ -15,6 +23,7 @@ from tells.judge.scoring import (
     LEAST_MASS,
     expected_score,
     explanation_in_words,
+    longest_number,
     number_mass,
     score_in_words,
     verdict_in_words,
@@ -22,6 +31,9 @@ from tells.judge.scoring import (
 )
 
 logger = logging.getLogger(__name__)
+
+# Twenty likeliest tokens hold a number of two digits in nearly every answer of a judge whose tokens can.
+_ENOUGH_ANSWERS = 20
 
 
 class ApiJudge:
@@ -58,11 +70,13 @@ class ApiJudge:
         Raises:
             ValueError: two items have the same id.
             BudgetError: a ceiling is reached; what was answered is in the cache.
-            JudgeStoppedError: the service does not accept the key, or takes no more requests for now.
+            JudgeStoppedError: the service does not accept the key, or takes no more requests for now; or the answers
+                are those of a model that spells numbers in several tokens, of which only the first could be read.
         """
         _check_ids(items)
         prompts = [rubrics.score_prompt(task, rubric, item, self._provider.form) for item in items]
         outcomes = await self._ask(prompts, f"{task} of {rubric.name} by {self._provider.model}")
+        self._check_spelling(prompts, outcomes)
         judgements = [self._judgement(item, outcome) for item, outcome in zip(items, outcomes, strict=True)]
         missing = [judgement for judgement in judgements if judgement.status == "error"]
         if missing:
@@ -109,6 +123,30 @@ class ApiJudge:
             parameters=self._provider.parameters(prompt),
             check=_CHECKS[prompt.kind],
         )
+
+    def _check_spelling(self, prompts: Sequence[Prompt], outcomes: Sequence[Outcome]) -> None:
+        """Find a model that spells 80 as 8 and 0: its scores would be read as 0 to 9.
+
+        Answers count once each, however many items share them, and those from the cache like any other. Too few of them
+        prove nothing, as all may be low: then the log says so.
+
+        Raises:
+            JudgeStoppedError: there are enough answers with numbers, and no number in them has two digits.
+        """
+        answers = {prompt.content: outcome for prompt, outcome in zip(prompts, outcomes, strict=True)}.values()
+        tops = [outcome.top for outcome in answers if isinstance(outcome, Reply) and outcome.top is not None]
+        count = sum(number_mass(top) >= LEAST_MASS for top in tops)
+        if count == 0 or max(map(longest_number, tops)) > 1:
+            return
+        seen = (
+            f"none of {count} answers of {self._provider.model} has a number from 10 to 100 among its likeliest tokens"
+        )
+        cure = "set `judge.log_probabilities: false`, so that scores are read from what it writes"
+        if count >= _ENOUGH_ANSWERS:
+            raise JudgeStoppedError(
+                f"{seen}: it spells numbers in several tokens, and the first alone is no score; {cure}"
+            )
+        logger.warning("%s; if it spells numbers in several tokens, the scores are wrong: %s", seen, cure)
 
     def _judgement(self, item: Item, outcome: Outcome) -> Judgement:
         if isinstance(outcome, Failure):

@@ -98,7 +98,7 @@ class PermanentError(Exception):
 
 
 class JudgeStoppedError(RuntimeError):
-    """No request to this judge can succeed until its user does something: the key, the quota."""
+    """No request to this judge can succeed until its user does something: the key, the quota, a setting."""
 
 
 class Client(Protocol):

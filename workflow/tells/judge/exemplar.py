@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tells.judge.embedding import SentenceEmbedder
-from tells.judge.protocol import Explanation, Item, Judgement, Rubric, Task, Usage
+from tells.judge.protocol import EMPTY_TEXT, Explanation, Item, Judgement, Rubric, Task, Usage
 
 Floats = NDArray[np.float64]
 Embedder = Callable[[Sequence[str]], Floats]
@@ -134,7 +134,7 @@ class ExemplarJudge:
         texts = list(dict.fromkeys(item.text for item in items if item.text.strip()))
         scores = dict(zip(texts, self.trait_model(rubric).scores(self._embedder(texts)), strict=True)) if texts else {}
         return [
-            _scored(item, float(scores[item.text])) if item.text in scores else _error(item, "the text is empty")
+            _scored(item, float(scores[item.text])) if item.text in scores else _error(item, EMPTY_TEXT)
             for item in items
         ]
 
@@ -288,7 +288,7 @@ def _coherence_scale(references: Sequence[Item]) -> CoherenceScale:
 def _problem(item: Item) -> str | None:
     """Why an item can have no coherence; None where it can."""
     if not item.text.strip():
-        return "the text is empty"
+        return EMPTY_TEXT
     if item.log_likelihood is None:
         return "the text has no log-likelihood under the unsteered model"
     if not np.isfinite(item.log_likelihood):

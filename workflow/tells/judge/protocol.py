@@ -9,6 +9,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 Task = Literal["trait", "scenario", "coherence"]
 Status = Literal["scored", "refused", "error"]
 
+EMPTY_TEXT = "the text is empty: nothing to judge"
+
 
 @dataclass(frozen=True)
 class Rubric:

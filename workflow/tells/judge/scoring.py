@@ -71,6 +71,11 @@ def number_mass(top_logprobs: Mapping[str, float]) -> float:
     return math.fsum(p for token, p in _stripped(top_logprobs).items() if _NUMBER.fullmatch(token))
 
 
+def longest_number(top_logprobs: Mapping[str, float]) -> int:
+    """Digits of the longest whole number from 0 to 100 among the tokens; 0 where there is none."""
+    return max((len(token) for token in _stripped(top_logprobs) if _NUMBER.fullmatch(token)), default=0)
+
+
 def yes_or_no(top_logprobs: Mapping[str, float]) -> bool | None:
     """Whether yes or no is likelier among a judge's tokens; None where both hold less than a quarter, or are equal.
 

@@ -12,6 +12,8 @@ from rich.table import Table
 from tells.report.stages import judge_calls, seconds_table
 from tells.tables import read_json
 
+_ENDS = (("", "delta"), ("_low", "low"), ("_high", "high"))
+
 
 def traits_report(results: Path, logs: Path) -> Group:
     """The tables of one traits study.
@@ -43,8 +45,9 @@ def traits_report(results: Path, logs: Path) -> Group:
 def _vectors(content: Mapping[str, Any], title: str, logs: Path) -> Table:
     table = Table(
         title=title,
-        caption="pass: of the texts the judge scored; d and AUC of the vector that is best on validation, on scenarios "
-        "that neither fitted nor chose it, with 95% interval by pair; chance: 95th percentile of random vectors",
+        caption="pass: of the texts the judge scored; d and AUC: the vector that is best on validation, on "
+        "vetted scenarios that neither fitted nor chose it (under 100 pairs: the procedure that chose it, over "
+        "nested folds), with 95% interval by pair; chance: 95th percentile of random vectors",
     )
     for column in ("trait", "status"):
         table.add_column(column)
@@ -78,12 +81,14 @@ def _steering(content: Mapping[str, Any]) -> Table:
     table = Table(
         title="steering, on questions that were not searched",
         caption="delta: mean trait score less that of unsteered answers to the same questions, with 95% interval by "
-        "question; random: vectors of equal norm, mean and 95th percentile of their deltas",
+        "question (not over choices of a vector or point); random: vectors of equal norm, mean and 95th percentile of "
+        "their deltas; p: share of all draws at or above the steered delta, which counts as one",
     )
     for column in ("trait", "status", "point"):
         table.add_column(column)
-    for column in ("n", "delta", "random", "above random", "prompting", "coherence", "unsteered"):
+    for column in ("n", "unsteered", "delta", "random", "p", "prompting"):
         table.add_column(column, justify="right")
+    table.add_column("coherence\nunsteered / steered / random", justify="right")
     for trait in content["traits"]:
         effects, point = trait["steering"], trait["best_by_steering"]
         if effects is None:
@@ -94,16 +99,12 @@ def _steering(content: Mapping[str, Any]) -> Table:
             trait["status"],
             f"{point['method']}, layer {point['layer']}, r = {point['ratio']:g}" if point else "–",
             str(steered.get("n", effects["unsteered"]["n"])),
-            _interval(
-                {"delta": steered.get("delta"), "delta_low": steered.get("low"), "delta_high": steered.get("high")},
-                "delta",
-                1,
-            ),
-            f"{_number(random['mean'], 1)} / {_number(random['percentile_95'], 1)}" if random["deltas"] else "–",
-            {True: "yes", False: "no", None: "–"}[effects["exceeds_random"]],
-            _number((effects["prompting"] or {}).get("delta"), 1),
-            f"{_number(steered.get('coherence'), 0)} (unsteered {_number(effects['unsteered']['coherence'], 0)})",
             _number(effects["unsteered"]["trait"], 1),
+            _interval({f"delta{end}": steered.get(key) for end, key in _ENDS}, "delta", 1),
+            f"{_number(random['mean'], 1)} / {_number(random['percentile_95'], 1)}" if random["deltas"] else "–",
+            _number(effects["p_random"], 3),
+            _number((effects["prompting"] or {}).get("delta"), 1),
+            " / ".join(_number(one.get("coherence"), 0) for one in (effects["unsteered"], steered, random)),
         )
     return table
 
@@ -130,7 +131,7 @@ def _interval(figures: Mapping[str, Any], name: str, digits: int) -> str:
     value, low, high = (figures.get(f"{name}{end}") for end in ("", "_low", "_high"))
     if value is None:
         return "–"
-    if low is None or high is None:
+    if low is None or high is None or low == high:
         return f"{value:.{digits}f} [–]"
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 

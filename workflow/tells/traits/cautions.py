@@ -1,7 +1,7 @@
 """What looks wrong after vetting, why it is likely so, and what helps.
 
 Behind `tells.traits.vetting`, which decides; nothing here changes what is kept. The diagnosis rests on the median
-scores of the two poles and, where the judge gave explanations, on what failing texts were most often mistaken for.
+scores of the two poles.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Protocol
 
 import polars as pl
 
+from tells.judge.protocol import EMPTY_TEXT
 from tells.traits.scenarios import NEGATIVE, POLARITIES, POSITIVE
 
 LOW_RATE = 0.7
@@ -93,7 +94,6 @@ def find_cautions(
     kept: pl.DataFrame,
     prompts: pl.DataFrame,
     samples: pl.DataFrame | None,
-    explanations: pl.DataFrame | None,
     thresholds: Bounds,
 ) -> Iterator[Caution]:
     """Everything that looks wrong, stage by stage, then lengths.
@@ -104,14 +104,13 @@ def find_cautions(
         kept: the labels that survive.
         prompts: prompt_id, text.
         samples: prompt_id, sample, text of the responses; None where not at hand.
-        explanations: prompt_id, sample (null or -1, or no such column, for scenarios), reason, confound; None without.
         thresholds: what passes.
     """
     for stage, table in scored.items():
         if table is None:
             continue
         poles = {count.polarity: count for count in counts if count.stage == stage}
-        yield from _low_rates(stage, poles, table, explanations, thresholds)
+        yield from _low_rates(stage, poles, thresholds)
         yield from _refusals(stage, poles)
         yield from _errors(stage, poles, table)
     yield from _lengths(kept, prompts, samples)
@@ -127,25 +126,14 @@ def diagnose(positive: float | None, negative: float | None, thresholds: Bounds)
     return "swapped" if negative_high else "both_low"
 
 
-def _low_rates(
-    stage: str,
-    poles: Mapping[str, Counted],
-    table: pl.DataFrame,
-    explanations: pl.DataFrame | None,
-    thresholds: Bounds,
-) -> Iterator[Caution]:
+def _low_rates(stage: str, poles: Mapping[str, Counted], thresholds: Bounds) -> Iterator[Caution]:
     low = [count for count in poles.values() if count.rate is not None and count.rate < LOW_RATE]
-    scored_low = [count for count in low if count.n_fail > count.n_refused]
-    if not scored_low:
+    if not any(count.n_fail > count.n_refused for count in low):
         return
     code = diagnose(poles[POSITIVE].median_score, poles[NEGATIVE].median_score, thresholds)
     medians = ", ".join(f"{name} {count.median_score:.0f}" for name, count in _with_scores(poles))
     message = f"{', '.join(map(_rate, low))}, under {LOW_RATE:.0%} (median scores: {medians})"
-    cause, cure = _DIAGNOSES[code]
-    for count in scored_low:
-        confound = _confound(stage, count.polarity, table, explanations)
-        cause += f"; failing {count.polarity} {confound}" if confound else ""
-    yield Caution(code, stage, message, cause, cure)
+    yield Caution(code, stage, message, *_DIAGNOSES[code])
 
 
 def _with_scores(poles: Mapping[str, Counted]) -> list[tuple[str, Counted]]:
@@ -178,28 +166,10 @@ def _errors(stage: str, poles: Mapping[str, Counted], table: pl.DataFrame) -> It
     cause = f"{common[0]} ({common[1]} of {errors})" if common else "the judge gave no reason"
     listed = ", ".join(f"{name} {count.n_error}" for name, count in poles.items())
     message = f"{errors} of {sum(count.n for count in poles.values())} texts have no score ({listed}); kept out"
-    yield Caution("errors", stage, message, cause, "run again: only what is missing is asked")
-
-
-def _confound(stage: str, polarity: str, table: pl.DataFrame, explanations: pl.DataFrame | None) -> str | None:
-    """What the failing texts of a polarity are most often mistaken for, with how often."""
-    if explanations is None or explanations.is_empty():
-        return None
-    if "sample" not in explanations.columns:
-        of_scenario = pl.lit(True)
-    else:
-        of_scenario = pl.col("sample").is_null() | (pl.col("sample") < 0)
-    if stage == "scenarios":
-        chosen, key = explanations.filter(of_scenario), ["prompt_id"]
-    elif "sample" in explanations.columns:
-        chosen = explanations.filter(~of_scenario).with_columns(pl.col("sample").cast(pl.Int32))
-        key = ["prompt_id", "sample"]
-    else:
-        return None
-    failing = table.filter((pl.col("polarity") == polarity) & (pl.col("outcome") == "fail"))
-    given = chosen.join(failing.select(key), on=key, how="semi")
-    common = _most_frequent(given["confound"])
-    return f"{stage} are most often mistaken for: {common[0]} ({common[1]} of {given.height})" if common else None
+    cure = "run again: only what is missing is asked"
+    if common and common[0] == EMPTY_TEXT:
+        cure = "look at the prompts, the stop strings and the number of new tokens, as the model wrote nothing"
+    yield Caution("errors", stage, message, cause, cure)
 
 
 def _most_frequent(texts: pl.Series) -> tuple[str, int] | None:

@@ -10,10 +10,12 @@ import numpy as np
 import polars as pl
 
 from tells.stats import clustered_mean_ci
+from tells.traits.pair_bootstrap import expanded_level
 from tells.traits.search import Baseline, Point, Verdict, choose, count_reasons, judge_points
 from tells.traits.steering import PROMPTING, RANDOM, REFERENCE, STEERED, UNSTEERED
 
 _POINT = ["layer", "method", "ratio", "coefficient"]
+_WIDEST = 1 - 1e-6  # two questions would need an interval without end
 _NO_POINTS: dict[str, Any] = {"invalid": {}, "n_questions": 0}
 
 
@@ -36,7 +38,7 @@ def choose_point(
         return {**dict.fromkeys(("optimum", "baseline")), "status": "no_vectors", "points": [], **_NO_POINTS}
     judged = answers.join(scores, on="row_id", how="left", maintain_order="left")
     plain = judged.filter((pl.col("kind") == REFERENCE) & pl.col("question_id").str.starts_with("search"))
-    baseline = Baseline(tuple(plain["trait"]), tuple(plain["coherence"]))
+    baseline = _baseline(plain)
     points = [
         Point(*key, tuple(rows["trait"]), tuple(rows["coherence"]))
         for key, rows in judged.filter(pl.col("kind") == STEERED)
@@ -57,7 +59,12 @@ def choose_point(
     return {
         "status": status,
         "optimum": found,
-        "baseline": {"trait": _mean(baseline.trait), "coherence": _mean(baseline.coherence), "n": plain.height},
+        "baseline": {
+            "trait": _mean(baseline.trait),
+            "coherence": _mean(baseline.coherence),
+            "n": len(baseline.trait),
+            "n_missing": plain.height - plain.drop_nulls(["trait", "coherence"]).height,
+        },
         "points": [_point(verdict) for verdict in verdicts],
         "invalid": count_reasons(verdicts),
         "n_questions": plain["question_id"].n_unique(),
@@ -125,10 +132,22 @@ def _effect(rows: pl.DataFrame, plain: pl.DataFrame, bootstrap: int, seed: int) 
     }
     if bootstrap and result["n_questions"] > 1:
         interval = clustered_mean_ci(
-            differences["delta"].to_numpy(), differences["question_id"].to_list(), n=bootstrap, seed=seed
+            differences["delta"].to_numpy(),
+            differences["question_id"].to_list(),
+            n=bootstrap,
+            level=min(expanded_level(0.95, result["n_questions"]), _WIDEST),
+            seed=seed,
         )
         result |= {"low": interval.low, "high": interval.high}
     return result
+
+
+def _baseline(plain: pl.DataFrame) -> Baseline:
+    """The unsteered answers that have both scores; a question without one keeps its gap, which voids every point."""
+    scored = plain.drop_nulls(["trait", "coherence"])
+    gaps = plain.join(scored, on="question_id", how="anti").unique("question_id", maintain_order=True)
+    kept = pl.concat([scored, gaps])
+    return Baseline(tuple(kept["trait"]), tuple(kept["coherence"]))
 
 
 def _point(verdict: Verdict) -> Mapping[str, Any]:

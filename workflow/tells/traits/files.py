@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from tells.config import TRAITS_FOLDER, ConfigError, Problem
+from tells.judge import EMPTY_TEXT, Rubric
 from tells.tables import read_json, write_json
 from tells.traits.scenarios import TraitDefinition, load_trait
 
@@ -31,11 +33,27 @@ def load_traits(root: Path, names: Iterable[str]) -> dict[str, TraitDefinition]:
     return traits
 
 
+def read_rubric(root: Path, name: str) -> Rubric:
+    """What a judge is told of a trait."""
+    return load_trait(root / TRAITS_FOLDER / name).as_rubric()
+
+
+def rubric_digest(rubric: Rubric, *, offline: bool) -> str:
+    """Short hash of what a judge is told: an edit of anything else in a definition asks nobody again.
+
+    Args:
+        rubric: the trait's.
+        offline: the offline judge reads the exemplars, a judge that is asked the rubric.
+    """
+    read = (rubric.high, rubric.low) if offline else (rubric.name, rubric.rubric)
+    return hashlib.sha256(repr(read).encode()).hexdigest()[:16]
+
+
 def note_unanswered(scores: str | Path, table: pl.DataFrame) -> int:
     """Note beside a table of scores that a service left items of it unanswered, so that the next run asks again.
 
-    Where asking again has not made them fewer nothing new is noted: then the next run lets them be. A refusal is an
-    answer.
+    Where as many are left as the run before left nothing new is noted: then the next run lets them be. A refusal is
+    an answer.
 
     Args:
         scores: the table's file.
@@ -45,11 +63,13 @@ def note_unanswered(scores: str | Path, table: pl.DataFrame) -> int:
         How many items have no answer.
     """
     columns = [name for name in table.columns if name.endswith("status")]
-    errors = int(table.select(pl.any_horizontal(pl.col(columns) == "error").sum()).item())
+    # What is empty was not asked about, and will not be.
+    asked = table.filter(pl.col("reason").ne_missing(EMPTY_TEXT))
+    errors = int(asked.select(pl.any_horizontal(pl.col(columns) == "error").sum()).item())
     note = _note_of(Path(scores))
-    earlier = read_json(note) if note.exists() else {"runs": 0, "errors": None}
-    if errors and (earlier["errors"] is None or errors < earlier["errors"]):
-        write_json(note, {"runs": earlier["runs"] + 1, "errors": errors})
+    earlier = read_json(note) if note.exists() else {"runs": 0, "errors": 0}
+    if errors != earlier["errors"]:
+        write_json(note, {"runs": earlier["runs"] + bool(errors), "errors": errors})
     return errors
 
 

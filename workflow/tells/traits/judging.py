@@ -8,15 +8,16 @@ from typing import Any, Literal
 
 import polars as pl
 
-from tells.judge import Explanation, Item, Judge, Judgement, Rubric
+from tells.judge import EMPTY_TEXT, Explanation, Item, Judge, Judgement, Rubric, Task
 from tells.models.spans import decode_tokens, window_tokens
 from tells.tables import SCHEMAS
+from tells.traits.vetting import Thresholds, outcome_of
 
 
 def judge_texts(
     judge: Judge, rubric: Rubric, texts: Mapping[tuple[Any, ...], str], task: Literal["trait", "scenario"], kind: str
 ) -> pl.DataFrame:
-    """Score texts for a trait.
+    """Score texts for a trait; an empty one is an error, without asking.
 
     Args:
         judge: who judges.
@@ -26,14 +27,14 @@ def judge_texts(
         kind: of the table: scenario_scores or response_scores.
     """
     items = [Item("/".join(map(str, key)), text) for key, text in texts.items()]
-    judged = asyncio.run(judge.score(task, rubric, items))
+    judged = asyncio.run(_scores(judge, task, rubric, items))
     schema = SCHEMAS[kind]
     rows = [(*key, one.score, one.status, one.resolution, one.reason) for key, one in zip(texts, judged, strict=True)]
     return pl.DataFrame(rows, schema=schema.columns, orient="row")
 
 
 def judge_answers(judge: Judge, rubric: Rubric, answers: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame:
-    """Score steered answers for the trait and for coherence.
+    """Score steered answers for the trait and for coherence; an empty one is an error in both, without asking.
 
     Args:
         judge: who judges.
@@ -54,7 +55,7 @@ def judge_answers(judge: Judge, rubric: Rubric, answers: pl.DataFrame, reference
 
     async def ask() -> tuple[list[Judgement], list[Judgement]]:
         trait, coherence = await asyncio.gather(
-            judge.score("trait", rubric, items), judge.score("coherence", rubric, [*items, *more])
+            _scores(judge, "trait", rubric, items), _scores(judge, "coherence", rubric, [*items, *more])
         )
         return trait, coherence[: len(items)]
 
@@ -75,14 +76,27 @@ def judge_answers(judge: Judge, rubric: Rubric, answers: pl.DataFrame, reference
 
 
 def explain_failures(
-    judge: Judge, rubric: Rubric, vetting: pl.DataFrame, texts: Mapping[tuple[Any, ...], str]
+    judge: Judge,
+    rubric: Rubric,
+    vetting: pl.DataFrame,
+    texts: Mapping[tuple[Any, ...], str],
+    thresholds: Thresholds,
 ) -> list[dict[str, Any]]:
-    """Ask why each failed response failed; enters no score.
+    """Ask why each response that failed by its own score did so; enters no score.
+
+    A response that passed is not explained, though it may be left out for its scenario or its partner.
+
+    Args:
+        judge: who judges.
+        rubric: the trait.
+        vetting: the vetting table.
+        texts: of the responses, by prompt_id and sample.
+        thresholds: what passes.
 
     Returns:
         One mapping per failure: prompt_id, sample, polarity, reason, confound.
     """
-    failed = vetting.filter(pl.col("outcome") == "fail").to_dicts()
+    failed = [row for row in vetting.iter_rows(named=True) if _fails(row, thresholds)]
     explained: list[dict[str, Any]] = []
 
     async def ask(polarity: str) -> tuple[Sequence[Mapping[str, Any]], list[Explanation]]:
@@ -115,6 +129,24 @@ def window_texts(tokenizer: Any, samples: pl.DataFrame, window: str) -> dict[tup
         _, ends = decode_tokens(tokenizer, row["token_ids"][:limit])
         texts[row["prompt_id"], row["sample"]] = row["text"][: ends[-1] if ends else 0]
     return texts
+
+
+async def _scores(judge: Judge, task: Task, rubric: Rubric, items: Sequence[Item]) -> list[Judgement]:
+    """Judge the items that hold text; a judge would score the others by their emptiness."""
+    full = [item for item in items if item.text.strip()]
+    judged = zip(full, await judge.score(task, rubric, full), strict=True)
+    found = {item.item_id: judgement for item, judgement in judged}
+    resolution = judge.facts()["resolution"]
+    return [
+        found[item.item_id] if item.item_id in found else Judgement(item.item_id, None, "error", resolution, EMPTY_TEXT)
+        for item in items
+    ]
+
+
+def _fails(row: Mapping[str, Any], thresholds: Thresholds) -> bool:
+    """Whether a row's response was judged and fails by its own score."""
+    status = row["response_status"]
+    return status is not None and outcome_of(row["response_score"], status, row["polarity"], thresholds) == "fail"
 
 
 def _item(row: Mapping[str, Any], reference: bool) -> Item:

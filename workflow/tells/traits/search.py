@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 _DECIMALS = 9
 """Differences of mean scores are equal to so many decimals."""
@@ -96,7 +97,8 @@ class Optimum:
         baseline_coherence: the baseline's mean coherence.
         mirrored: the trait rises against the direction (a negative ratio).
         no_effect: no valid point raises the trait; this one lowers it least.
-        at_bound: its ratio is the largest of its sign that was tried for its layer and method.
+        at_bound: its ratio is the largest (`upper`) or the smallest (`lower`) of its sign that was tried for its layer
+            and method; None in between, and where only one was tried `upper`.
         n_points: points of the grid.
         n_valid: valid points among them.
         invalid: reason -> number of points it holds for; a point can have several.
@@ -110,7 +112,7 @@ class Optimum:
     baseline_coherence: float
     mirrored: bool
     no_effect: bool
-    at_bound: bool
+    at_bound: Literal["upper", "lower"] | None
     n_points: int
     n_valid: int
     invalid: dict[str, int]
@@ -183,7 +185,7 @@ def choose(
         baseline_coherence=_mean(baseline.coherence),
         mirrored=point.ratio < 0.0 and not no_effect,
         no_effect=no_effect,
-        at_bound=abs(point.ratio) >= _largest_ratio(grid, point),
+        at_bound=_bound(grid, point),
         n_points=len(grid),
         n_valid=len(valid),
         invalid=count_reasons(verdicts),
@@ -221,13 +223,16 @@ def _preference(verdict: Verdict) -> tuple[float, float, bool, int, str]:
     return -round(verdict.delta, _DECIMALS), abs(point.ratio), point.ratio < 0.0, point.layer, point.method
 
 
-def _largest_ratio(points: Iterable[Point], chosen: Point) -> float:
-    """Largest |ratio| that was tried for the chosen point's layer, method and sign, valid or not."""
-    return max(
+def _bound(points: Iterable[Point], chosen: Point) -> Literal["upper", "lower"] | None:
+    """The end of the grid at which the chosen point lies, among all that was tried of its layer, method and sign."""
+    tried = [
         abs(point.ratio)
         for point in points
         if (point.layer, point.method) == (chosen.layer, chosen.method) and point.ratio * chosen.ratio > 0.0
-    )
+    ]
+    if abs(chosen.ratio) >= max(tried):
+        return "upper"
+    return "lower" if abs(chosen.ratio) <= min(tried) else None
 
 
 def _mean(scores: Sequence[float | None]) -> float | None:

@@ -10,6 +10,7 @@ import polars as pl
 
 from tells.traits.scenarios import POLARITIES
 
+NOT_CONFIRMED = "not confirmed"
 _ENDINGS = {
     "chosen": "steered",
     "no_effect": "no effect",
@@ -44,7 +45,7 @@ def summarise_trait(
         with its effect beside its controls, status and warnings.
     """
     counted = {(one["stage"], one["polarity"]): one for one in vetting["stages"]}
-    status, reason = _status(vetting, record, choice)
+    status, reason = _status(vetting, record, choice, effects)
     return {
         "trait": name,
         "status": status,
@@ -131,16 +132,36 @@ def _stage(counted: Mapping[tuple[str, str], Mapping[str, Any]], stage: str) -> 
 
 
 def _status(
-    vetting: Mapping[str, Any], record: Mapping[str, Any], choice: Mapping[str, Any] | None
+    vetting: Mapping[str, Any],
+    record: Mapping[str, Any],
+    choice: Mapping[str, Any] | None,
+    effects: Mapping[str, Any] | None,
 ) -> tuple[str, str | None]:
+    """How far a trait came: the report questions decide what the search questions promised."""
     if vetting["status"] == "insufficient":
         return "insufficient", vetting["reason"]
     if record["status"] != "ok":
         return record["status"], record["reason"]
     if choice is None:
         return "vectors", None
-    reasons = ", ".join(f"{name.replace('_', ' ')}: {count} points" for name, count in choice["invalid"].items())
-    return _ENDINGS[choice["status"]], reasons if choice["status"] == "no_valid_point" else None
+    if choice["status"] == "no_valid_point":
+        counts = (f"{name.replace('_', ' ')}: {count} points" for name, count in choice["invalid"].items())
+        return _ENDINGS["no_valid_point"], ", ".join(counts)
+    doubts = _doubts(effects) if choice["status"] == "chosen" else None
+    return (NOT_CONFIRMED, doubts) if doubts else (_ENDINGS[choice["status"]], None)
+
+
+def _doubts(effects: Mapping[str, Any] | None) -> str | None:
+    """Why the report questions do not confirm the choice; None where they do."""
+    steered = effects and effects["steered"]
+    if not effects or not steered or steered["delta"] is None:
+        return "no answer to the report questions has a score"
+    doubts = []
+    if steered["low"] is None or steered["low"] <= 0:
+        doubts.append("the interval of the steered delta does not lie above zero")
+    if not effects["exceeds_random"]:
+        doubts.append("the steered delta does not exceed the 95th percentile of the random vectors")
+    return "; ".join(doubts) or None
 
 
 def _warnings(
@@ -167,7 +188,8 @@ def _warnings(
         warnings += list(chosen["warnings"])
     optimum = choice and choice["optimum"]
     if optimum and optimum["at_bound"]:
-        warnings.append("the chosen ratio is the largest that was tried: widen steer.ratios")
+        end = {"upper": "largest", "lower": "smallest"}[optimum["at_bound"]]
+        warnings.append(f"the chosen ratio is the {end} that was tried: widen steer.ratios")
     if optimum and optimum["mirrored"]:
         warnings.append("the trait rises against its vector: the chosen ratio is negative")
     steered = effects and effects["steered"]
@@ -175,6 +197,11 @@ def _warnings(
         warnings.append(
             f"the steered delta ({steered['delta']:.1f}) does not exceed the 95th percentile of "
             f"{effects['random']['n']} random vectors ({effects['random']['percentile_95']:.1f})"
+        )
+    random_coherence = effects and effects["random"]["coherence"]
+    if random_coherence is not None and min_coherence is not None and random_coherence < min_coherence:
+        warnings.append(
+            f"random vectors of this length break the text (coherence {random_coherence:.1f}): to exceed them says less"
         )
     if steered and steered["low"] is not None and steered["low"] <= 0 <= steered["high"]:
         warnings.append(

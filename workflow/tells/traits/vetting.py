@@ -149,7 +149,6 @@ def vet(
     thresholds: Thresholds = Thresholds(),
     minimum: int = 30,
     samples: pl.DataFrame | None = None,
-    explanations: pl.DataFrame | None = None,
 ) -> tuple[pl.DataFrame, Vetting]:
     """Decide which responses are kept.
 
@@ -163,7 +162,6 @@ def vet(
         minimum: of distinct surviving scenarios per class.
         samples: the responses (prompt_id, sample, and text to compare lengths); needed where responses were not judged
             and a scenario has more than the one sample 0.
-        explanations: prompt_id, sample (null for a scenario), reason, confound of texts that failed.
 
     Returns:
         Labels in the columns of `LABELS_SCHEMA`, in the order of `prompts`, then of samples, and what was found. An
@@ -186,26 +184,9 @@ def vet(
     }
     labels = _with_outcomes(rows, scored, GATES[gate], paired=paired)
     kept = labels.filter(pl.col("kept"))
-    stages = tuple(
-        _count(stage, polarity, table)
-        for stage, table in scored.items()
-        if table is not None
-        for polarity in POLARITIES
-    )
-    survivors = {polarity: _survivors(kept, polarity) for polarity in POLARITIES}
-    reason = _shortage(survivors, minimum)
-    vetting = Vetting(
-        gate=gate,
-        paired=paired,
-        thresholds=thresholds,
-        stages=stages,
-        survivors=survivors,
-        pairs=_whole_pairs(kept),
-        minimum=minimum,
-        status="insufficient" if reason else "ok",
-        reason=reason,
-        warnings=tuple(find_cautions(stages, scored, kept, prompts, samples, explanations, thresholds)),
-    )
+    stages = _counts(scored)
+    cautions = find_cautions(stages, scored, kept, prompts, samples, thresholds)
+    vetting = _vetting(kept, stages, tuple(cautions), gate=gate, paired=paired, thresholds=thresholds, minimum=minimum)
     return labels.select(LABELS_SCHEMA.keys()), vetting
 
 
@@ -300,6 +281,39 @@ def _with_outcomes(
         poles = pl.col("polarity").filter(pl.col("kept")).n_unique().over("group", "sample")
         labels = labels.with_columns(pl.col("kept") & (poles == len(POLARITIES)))
     return labels
+
+
+def _vetting(
+    kept: pl.DataFrame,
+    stages: tuple[StageCount, ...],
+    warnings: tuple[Caution, ...],
+    *,
+    gate: Gate,
+    paired: bool,
+    thresholds: Thresholds,
+    minimum: int,
+) -> Vetting:
+    """What was found, and whether what is kept suffices."""
+    survivors = {polarity: _survivors(kept, polarity) for polarity in POLARITIES}
+    reason = _shortage(survivors, minimum)
+    return Vetting(
+        gate=gate,
+        paired=paired,
+        thresholds=thresholds,
+        stages=stages,
+        survivors=survivors,
+        pairs=_whole_pairs(kept),
+        minimum=minimum,
+        status="insufficient" if reason else "ok",
+        reason=reason,
+        warnings=warnings,
+    )
+
+
+def _counts(scored: Mapping[str, pl.DataFrame | None]) -> tuple[StageCount, ...]:
+    """Of every stage that was judged, both polarities."""
+    judged = ((stage, table) for stage, table in scored.items() if table is not None)
+    return tuple(_count(stage, polarity, table) for stage, table in judged for polarity in POLARITIES)
 
 
 def _count(stage: str, polarity: str, table: pl.DataFrame) -> StageCount:
