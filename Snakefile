@@ -66,3 +66,7 @@ rule steering:
 
 onstart:
     preflight()
+
+
+onsuccess:
+    show_results()

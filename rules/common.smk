@@ -7,17 +7,20 @@ Gives   SITE, MODELS, EXPERIMENTS and the functions that turn wildcards into fil
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 from tells.config import STUDIES, TRAITS_FOLDER, ConfigError, load_models, load_workflow, settings
 from tells.doctor import examine, format_findings
 from tells.jobs import announce_head
+from tells.report.show import study_reports
+from tells.report.terminal import console_of
 from tells.stages import stage_version
 from tells.tables import read_metadata
 from tells.traits.files import load_traits, rubric_digest, unanswered_runs
 from tells.uncertainty.questions import load_question_set
 
-ROOT = Path(workflow.basedir)
+STARTED = time.time()
 
 try:
     SITE, EXPERIMENTS = load_workflow(Path.cwd(), config)
@@ -62,6 +65,13 @@ def preflight():
         print(format_findings(findings), file=sys.stderr)
     if any(finding.severity == "error" for finding in findings):
         sys.exit(1)
+
+
+def show_results():
+    """Print the results that this run has made."""
+    for _, report in study_reports(Path(), EXPERIMENTS, since=STARTED) if SITE.show else ():
+        if report is not None:
+            console_of().print(report)
 
 
 def manifest_of(wildcards):

@@ -42,6 +42,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, server: JudgeServer) -> Path
     write_experiment(clone, tiny_traits(server.base_url))
     done = snakemake(clone, "traits")
     assert done.returncode == 0, done.stdout
+    (clone / "printed.txt").write_text(done.stdout)
     return clone
 
 
@@ -68,9 +69,17 @@ def test_every_trait_comes_to_its_end_and_every_item_is_accounted_for(built: Pat
     assert table["n_vectors"].to_list() == [trait["n_vectors"] for trait in results["traits"]]
 
 
+def test_a_run_ends_with_the_tables_of_what_it_made(built: Path) -> None:
+    printed = (built / "printed.txt").read_text()
+    for shown in ("held-out d", "steering, on questions that were not searched", "judge: openai"):
+        assert printed.count(shown) == 1
+    assert "seconds per stage" in printed
+
+
 def test_a_second_run_does_nothing(built: Path) -> None:
     done = snakemake(built, "traits")
     assert "Nothing to be done" in done.stdout
+    assert "held-out d" not in done.stdout
 
 
 def test_the_key_stands_in_no_file(built: Path) -> None:

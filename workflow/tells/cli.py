@@ -8,12 +8,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tells.config import ConfigError, load_workflow, select_experiments
+from tells.report.terminal import console_of
 from tells.tables import TableError, write_atomically
-
-_WIDTH_OF_FILES = 150
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,19 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _show(chosen: argparse.Namespace) -> int:
-    from tells.report.traits import traits_report
-    from tells.report.uncertainty import uncertainty_report
+    from tells.report.show import study_reports
 
-    reports = {"uncertainty": uncertainty_report, "traits": traits_report}
     _, experiments = load_workflow(Path.cwd(), _override(chosen.experiments))
-    console, missing = _console(record=chosen.svg is not None), []
-    for name, experiment in experiments.items():
-        for study in experiment.studies():
-            results = Path("experiments") / name / study / "results.json"
-            if results.exists():
-                console.print(reports[study](results, Path("logs") / name / study))
-            else:
-                missing.append(str(results))
+    console, missing = console_of(record=chosen.svg is not None), []
+    for results, report in study_reports(Path(), experiments):
+        if report is None:
+            missing.append(str(results))
+        else:
+            console.print(report)
     if chosen.svg is not None:
         with write_atomically(chosen.svg) as temporary:
             # Without its web fonts: a picture in a page should fetch nothing.
@@ -90,7 +84,7 @@ def _plan(chosen: argparse.Namespace) -> int:
 
     _, experiments = load_workflow(Path.cwd(), _override(chosen.experiments))
     for experiment in experiments.values():
-        _console().print(plan(Path.cwd(), experiment))
+        console_of().print(plan(Path.cwd(), experiment))
     return 0
 
 
@@ -98,7 +92,7 @@ def _check_traits(chosen: argparse.Namespace) -> int:
     from tells.traits.checks import check_traits
 
     report = check_traits(Path.cwd(), chosen.traits or None)
-    _console().print(report)
+    console_of().print(report)
     return 0 if report.passed else 1
 
 
@@ -135,13 +129,6 @@ def _schemas(chosen: argparse.Namespace) -> int:
 
     write_schemas(chosen.folder)
     return 0
-
-
-def _console(*, record: bool = False) -> Any:
-    """The terminal; a file or pipe is as wide as the tables want."""
-    from rich.console import Console
-
-    return Console(record=record, width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
 
 
 def _override(names: Sequence[str]) -> dict[str, tuple[str, ...]]:

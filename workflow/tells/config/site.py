@@ -17,6 +17,7 @@ class Site(Definition):
     gpu_memory_gb: float | None = Field(None, gt=0, description="size of the GPU slice, where it is less than the GPU")
     environment: Literal["cpu", "gpu"] = Field("cpu", description="which of envs/*.yaml `--sdm conda` takes")
     threads: int = Field(2, ge=1, description="CPU threads of a job that computes")
+    show: bool = Field(True, description="print the results that a run has made")
     judge_cache: str = Field(
         "resources/judge", description="folder of every judge's answers; deleted, they are asked anew"
     )
