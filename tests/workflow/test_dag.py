@@ -158,6 +158,7 @@ def test_ones_own_samples_take_the_place_of_ours_and_say_what_is_unavailable(tmp
     assert not GPU_RULES & set(dry_run_jobs(clone))
     done = snakemake(clone)
     assert done.returncode == 0, done.stdout
+    assert "tiny: the user's own samples" in done.stdout
     results = json.loads((clone / "experiments/tiny/uncertainty/results.json").read_text())
     assert "user's own" in results["unavailable"]["mine"]
     entropy = pl.read_parquet(clone / "experiments/tiny/uncertainty/mine/entropy.parquet")

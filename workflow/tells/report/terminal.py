@@ -1,9 +1,10 @@
-"""Where reports are printed."""
+"""Where reports are printed, and what their titles say."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,3 +17,8 @@ def console_of(*, record: bool = False) -> Console:
     from rich.console import Console
 
     return Console(record=record, width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+
+
+def model_title(model: Mapping[str, Any] | None) -> str:
+    """Name and revision of a model; the user's own samples have none."""
+    return "the user's own samples" if model is None else f"{model['name']} ({model['revision']})"

@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 
 from tells.report.stages import judge_calls, seconds_table
+from tells.report.terminal import model_title
 from tells.tables import read_json
 
 _ENDS = (("", "delta"), ("_low", "low"), ("_high", "high"))
@@ -24,9 +25,9 @@ def traits_report(results: Path, logs: Path) -> Group:
     """
     content = read_json(results)
     metadata = content["metadata"]
-    title = f"{metadata['experiment']}: {_model(metadata['model'])}, window {metadata['window']}"
+    title = f"{metadata['experiment']}: {model_title(metadata['model'])}, window {metadata['window']}"
     if metadata["steered_model"] and metadata["steered_model"] != metadata["model"]:
-        title += f", steering {_model(metadata['steered_model'])}"
+        title += f", steering {model_title(metadata['steered_model'])}"
     parts: list[Any] = [_vectors(content, title, logs)]
     if any(trait["steering"] for trait in content["traits"]):
         parts.append(_steering(content))
@@ -107,10 +108,6 @@ def _steering(content: Mapping[str, Any]) -> Table:
             " / ".join(_number(one.get("coherence"), 0) for one in (effects["unsteered"], steered, random)),
         )
     return table
-
-
-def _model(model: Mapping[str, Any]) -> str:
-    return f"{model['name']} ({model['revision']})"
 
 
 def _rates(stage: Mapping[str, Any] | None) -> str:

@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 
 from tells.report.stages import seconds_table
+from tells.report.terminal import model_title
 from tells.tables import read_json
 
 _OUTCOMES = {
@@ -27,7 +28,7 @@ def uncertainty_report(results: Path, logs: Path) -> Group:
     """
     content = read_json(results)
     metadata = content["metadata"]
-    title = f"{metadata['experiment']}: {metadata['model']['name']} ({metadata['model']['revision']})"
+    title = f"{metadata['experiment']}: {model_title(metadata['model'])}"
     parts: list[Any] = [_data_sets(content, title)]
     parts += [_scores(content["records"], outcome, text) for outcome, text in _OUTCOMES.items()]
     parts += [f"not fitted: {name}: {reason}" for name, reason in sorted(content["unfitted"].items())]
