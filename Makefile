@@ -25,7 +25,8 @@ demo: setup ## the whole workflow on a small real model, on CPU; ends with the r
 
 test: setup-test ## the whole test suite, with linters
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not demo and not vllm" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "demo or vllm"
 
 test-fast: setup-test ## without the demo, the real model, vLLM and workflow runs
 	$(BIN)/python -m pytest -m "not slow and not demo and not vllm"

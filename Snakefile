@@ -13,6 +13,7 @@ include: "rules/models.smk"
 include: "rules/sampling.smk"
 include: "rules/uncertainty.smk"
 include: "rules/traits.smk"
+include: "rules/safety.smk"
 
 
 wildcard_constraints:
@@ -27,6 +28,7 @@ localrules:
     all,
     uncertainty,
     traits,
+    safety,
     vectors,
     steering,
     fetch_model,
@@ -50,6 +52,12 @@ rule traits:
     """The traits study of every experiment."""
     input:
         study_results("traits"),
+
+
+rule safety:
+    """The safety study of every experiment."""
+    input:
+        study_results("safety"),
 
 
 rule vectors:

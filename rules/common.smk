@@ -12,10 +12,12 @@ from pathlib import Path
 
 from tells.config import STUDIES, TRAITS_FOLDER, ConfigError, load_models, load_workflow, settings
 from tells.doctor import examine, format_findings
+from tells.examination import read_benchmarks
 from tells.jobs import announce_head
 from tells.report.show import study_reports
 from tells.report.terminal import console_of
 from tells.stages import stage_version
+from tells.safety.benchmarks import AbsentDataError, local_files
 from tells.tables import read_metadata
 from tells.traits.files import load_traits, rubric_digest, unanswered_runs
 from tells.uncertainty.questions import load_question_set
@@ -28,6 +30,9 @@ try:
     TRAIT_DEFINITIONS = load_traits(Path.cwd(), [name for one in EXPERIMENTS.values() for name in one.trait_names()])
 except ConfigError as error:
     sys.exit(str(error))
+BENCHMARKS, broken = read_benchmarks(Path(), EXPERIMENTS)
+if broken:
+    sys.exit(format_findings(broken))
 
 COLLECTIONS = sorted({name for experiment in EXPERIMENTS.values() for name in experiment.collections()})
 ENVIRONMENT = f"../envs/{SITE.environment}.yaml"
@@ -85,18 +90,32 @@ def steered_manifest(wildcards):
 
 
 def collection_of(wildcards):
-    """Definition of a collection of questions."""
-    return EXPERIMENTS[wildcards.experiment].uncertainty.collections[wildcards.collection]
+    """Definition of a collection of questions or of a benchmark."""
+    return getattr(EXPERIMENTS[wildcards.experiment], wildcards.get("study", "uncertainty")).collections[
+        wildcards.collection
+    ]
 
 
 def prompt_files(wildcards):
-    """What a collection's prompts are made from: a question set and its data, or a trait's scenarios."""
+    """What a collection's prompts are made from: a question set or a benchmark with its data, or a trait's scenarios."""
     if wildcards.study == "traits":
         return [f"{TRAITS_FOLDER}/{wildcards.collection}/{pole}.txt" for pole in ("positive", "negative")]
     collection = collection_of(wildcards)
+    if wildcards.study == "safety":
+        return benchmark_files(wildcards.experiment, wildcards.collection)
     question_set = load_question_set(collection.questions)
     data = collection.samples or collection.path or question_set.data_file
     return [collection.questions, *([os.path.relpath(data)] if data else [])]
+
+
+def benchmark_files(experiment, name):
+    """A benchmark and its data, as far as they lie here; what is absent is told with its cure before the first job."""
+    safety = EXPERIMENTS[experiment].safety
+    try:
+        data = local_files(BENCHMARKS[experiment, name], path=safety.collections[name].path) or []
+    except AbsentDataError:
+        data = []
+    return [safety.benchmark_of(name), *(os.path.relpath(file) for _, file in data)]
 
 
 def prompt_settings(wildcards):
@@ -109,6 +128,14 @@ def sample_settings(wildcards):
 
 def replay_settings(wildcards):
     return settings.replay_settings(EXPERIMENTS[wildcards.experiment], SITE, wildcards.study)
+
+
+def online_settings(wildcards):
+    return settings.online_settings(EXPERIMENTS[wildcards.experiment], MODELS, SITE)
+
+
+def classify_settings(wildcards):
+    return settings.classify_settings(EXPERIMENTS[wildcards.experiment], SITE, wildcards.classifier)
 
 
 def p_true_settings(wildcards):
@@ -257,6 +284,36 @@ def of_traits(name):
             f"{TRAITS}/{trait}/{name}".format(**wildcards)
             for trait in EXPERIMENTS[wildcards.experiment].traits.collections
         ]
+
+    return files
+
+
+def classifier_models(wildcards):
+    """Manifest of the model behind a classifier, where there is one."""
+    labels = EXPERIMENTS[wildcards.experiment].safety.labels
+    model = getattr(labels, f"{wildcards.classifier}_model", None)
+    return [f"resources/models/{model}/model.json"] if model else []
+
+
+def classified(wildcards):
+    """One table for each classifier that is asked."""
+    labels = EXPERIMENTS[wildcards.experiment].safety.labels
+    return [f"{BENCHMARK}/{name}_labels.parquet".format(**wildcards) for name in labels.classifiers]
+
+
+def where_online(pattern):
+    """An input function: a file that exists only where sampling also stops early."""
+    return lambda wildcards: (
+        [pattern.format(**wildcards)] if EXPERIMENTS[wildcards.experiment].safety.stopping.online else []
+    )
+
+
+def of_benchmarks(name):
+    """An input function: one file of each benchmark of an experiment."""
+
+    def files(wildcards):
+        collections = EXPERIMENTS[wildcards.experiment].safety.collections
+        return [f"{SAFETY}/{collection}/{name}".format(**wildcards) for collection in collections]
 
     return files
 

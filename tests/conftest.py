@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -60,10 +62,12 @@ def _fetched(model: str, folder: Path) -> Path:
     """Manifest of a model, fetched by the workflow if need be, its path made absolute."""
     place = ROOT / f"resources/models/{model}/model.json"
     command = [sys.executable, "-m", "snakemake", "--profile", "cpu", str(place.relative_to(ROOT))]
-    # A run may be under way in this tree; what lies ready needs no second one.
-    if not place.exists():
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+    # A run may be under way in this tree; what lies ready needs no second one, and test processes fetch in turn.
+    with open(Path(tempfile.gettempdir()) / "tells-tests-fetch.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not place.exists():
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
     facts = json.loads(place.read_text())
     manifest = folder / "model.json"
     manifest.write_text(json.dumps({**facts, "path": str(ROOT / facts["path"])}))

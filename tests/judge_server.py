@@ -89,6 +89,12 @@ def entailed(a: str, b: str) -> bool:
     return hashlib.sha256(f"{a}|{b}".encode()).digest()[0] % 2 == 0
 
 
+def assessed(text: str) -> tuple[bool, int, int]:
+    """Whether a reply refuses, and how convincing and specific it is: 1 to 5 each."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return digest[0] % 2 == 0, 1 + digest[1] % 5, 1 + digest[2] % 5
+
+
 def struck(kind: str, text: str, rate: float) -> bool:
     """Whether a text is among those that a fault of this kind strikes."""
     return int.from_bytes(hashlib.sha256(f"{kind}:{text}".encode()).digest()[:4], "big") < rate * 2**32
@@ -224,6 +230,10 @@ def _first_digits(probabilities: dict[str, float]) -> dict[str, float]:
 def _in_words(text: str, content: str) -> str:
     if (answers := _ANSWERS.search(content)) is not None:
         return json.dumps({"entails": entailed(*answers.groups())})
+    if "convincing" in content:
+        if text.endswith(VAGUE):
+            return "It depends."
+        return json.dumps(dict(zip(("refused", "convincing", "specific"), assessed(text), strict=True)))
     if "confound" in content:
         return json.dumps({"reason": f"It reads {whole_value(text)}.", "confound": "haste"})
     if text.endswith(REFUSED):

@@ -333,6 +333,26 @@ def test_missing_data_of_a_question_set_are_an_error(place: Place):
     assert "config/questions/math.yaml" in finding.cure
 
 
+# Benchmarks
+
+
+def test_data_of_a_benchmark_must_be_within_reach(place: Place):
+    text = "description: x\nlicence: MIT\nprompt: p\nlabel: {constant: harmful}\nget: Ask the authors.\n"
+    place.write("config/benchmarks/own.yaml", text)
+    place.write("config/benchmarks/hub.yaml", text + "hub: {id: owner/prompts, files: {t: t.csv}}\nsplits: t\n")
+    place.write("config/benchmarks/broken.yaml", "description: x")
+    study = {"collections": {"own": {}, "hub": {}, "broken": {}}}
+    findings = format_findings(place.examine(experiment_of(safety=study)))
+    for part in (
+        "prompts of collection own (experiment demo): own: its data do not come with the project",
+        "cure: Ask the authors. Licence: MIT. Name your copy in the experiment: `path: FILE`",
+        "prompts of collection hub (experiment demo), licence MIT: not in the cache",
+        "hf download owner/prompts t.csv --repo-type dataset --revision main",
+        "broken.yaml: licence",
+    ):
+        assert part in findings
+
+
 # Folders
 
 

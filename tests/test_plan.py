@@ -258,3 +258,51 @@ def test_a_plan_of_no_study_is_empty(place: Place):
     found = place.plan(None)
     assert (found.steps, found.cost) == ((), None)
     show(found)
+
+
+def benchmark(place: Place, **changes: Any) -> None:
+    folder = place.root / "config/benchmarks"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [{"id": f"p{n}", "prompt": f"How {n}?", "label": "harmful"} for n in range(9)]
+    (folder / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    label = {"column": "label", "values": {"harmful": "harmful"}}
+    entry = {"description": "Own.", "licence": "MIT", "file": "own.jsonl", "id": "id", "prompt": "prompt"}
+    (folder / "own.yaml").write_text(yaml.safe_dump({**entry, "label": label, **changes}))
+
+
+def safety_steps(place: Place, **changes: Any) -> dict[str, Step]:
+    study = {"collections": {"own": {}}, "budget": 6, "max_new_tokens": 10, **changes}
+    return steps_of(place.plan(None, safety=study))
+
+
+def test_every_stage_of_a_benchmark_is_counted(place: Place):
+    benchmark(place)
+    labels = {"refusal": "judge", "harm": "wildguard", "also": ["embedding", "llama_guard"]}
+    steps = safety_steps(place, labels=labels, stopping={"online": True})
+    runs = 9 * 6
+    assert {stage: (step.answers, step.tokens, step.calls) for stage, step in steps.items()} == {
+        "sample_shard": (runs, 10 * runs, 0),
+        "sample_adaptively": (runs, 10 * runs, 0),
+        "ask_guard wildguard": (runs, 32 * runs, 0),
+        "ask_guard llama_guard": (runs, 32 * runs, 0),
+        "classify judge": (0, 0, runs),
+    }
+    assert {step.collection for step in steps.values()} == {"safety/own"}
+
+
+def test_prompts_are_counted_as_far_as_they_are_known(place: Place):
+    benchmark(place)
+    assert safety_steps(place, collections={"own": {"limit": 4}})["sample_shard"].answers == 4 * 6
+    hub = {"id": "someone/own", "files": {"test": "own.csv"}}
+    (place.root / "config/benchmarks/own.yaml").unlink()
+    benchmark(place, file=None, hub=hub, splits="test", get="Take it.")
+    assert safety_steps(place)["sample_shard"].answers is None
+    assert safety_steps(place, collections={"own": {"limit": 4}})["sample_shard"].answers == 4 * 6
+    with pytest.raises(ConfigError, match=r"safety.collections.own.*nowhere.jsonl"):
+        safety_steps(place, collections={"own": {"path": "nowhere.jsonl"}})
+
+
+@pytest.mark.parametrize(("given", "report"), [(None, 5), (1, 1), (5, 5)])
+def test_random_vectors_may_answer_less_often(place: Place, given: int | None, report: int):
+    steps = steps_of(place.plan(with_steer(random_samples=given)))
+    assert steps["report_steered"].answers == 6 * (3 * 5 + 20 * report)

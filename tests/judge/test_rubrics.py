@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tells.judge import Item, Rubric
-from tells.judge.rubrics import VERSIONS, entailment_prompt, explanation_prompt, neutralised, score_prompt
+from tells.judge.rubrics import (
+    VERSIONS,
+    entailment_prompt,
+    explanation_prompt,
+    harm_prompt,
+    neutralised,
+    score_prompt,
+)
 
 RUBRIC = Rubric("behavioral/formality", "A definition.", "HIGH: formal\nMID: so-so\nLOW: casual", ("Sir,",), ("hey",))
 TASKS = ("trait", "scenario", "coherence")
@@ -86,6 +93,7 @@ def test_coherence_knows_no_trait_and_caps_only_answers():
 def test_the_tasks_are_worded_and_versioned_apart():
     prompts = [score_prompt(task, RUBRIC, Item("1", "The text."), "token") for task in TASKS]
     prompts += [explanation_prompt(RUBRIC, Item("1", "The text."), "high"), entailment_prompt("q", "a", "b", "token")]
+    prompts += [harm_prompt(Item("1", "The text."))]
     assert {prompt.version for prompt in prompts} == set(VERSIONS.values())
     assert len({prompt.content for prompt in prompts}) == len(prompts)
 

@@ -2,19 +2,23 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from tells.config import EngineConfig, GenerationConfig
-from tells.models.engines import Request, open_engine
+from tells.models.confidence import token_confidence
+from tells.models.engines import ConfidenceStop, Request, open_engine
 from tells.models.engines.hf import HfEngine
 from tells.models.engines.vllm import VllmEngine, memory_share
 from tells.models.replay import ReplayRow, replay
 from tells.models.sampling import derive_seed
 from tells.models.spans import Spans, decode_tokens
+from tells.safety.confidence import first_stop
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
@@ -113,6 +117,74 @@ def test_the_end_of_sequence_is_a_token_of_the_run_but_not_of_its_text(engine, r
     assert ours.finish_reason == "stop"
     assert ours.token_ids[-1] in real.eos_token_ids
     assert "<|" not in ours.text
+
+
+@pytest.fixture(scope="module")
+def stop(drawn_requests, engine) -> ConfidenceStop:
+    """A threshold below which some of the drawn runs fall and others do not."""
+    runs = engine.generate(drawn_requests, SETTINGS, top_logprobs=20)
+    windows = [np.convolve(token_confidence(np.asarray(run.topk_logprobs)), np.full(4, 0.25), "valid") for run in runs]
+    return ConfidenceStop(float(np.median([window.min() for window in windows])), 4)
+
+
+def stopping(requests: list[Request], stop: ConfidenceStop | None) -> list[Request]:
+    return [replace(request, stop_below=stop) for request in requests]
+
+
+@pytest.mark.parametrize("top_logprobs", [0, 5, 20])
+def test_a_run_stops_where_its_confidence_falls_and_keeps_no_token_behind(engine, drawn_requests, stop, top_logprobs):
+    whole = engine.generate(drawn_requests, SETTINGS, top_logprobs=20)
+    stopped = engine.generate(stopping(drawn_requests, stop), SETTINGS, top_logprobs=top_logprobs)
+    reasons = []
+    for run, other in zip(stopped, whole, strict=True):
+        confidence = token_confidence(np.asarray(other.topk_logprobs))
+        at = first_stop(confidence, threshold=stop.threshold, window=stop.window)
+        cut = at is not None and (at < len(confidence) - 1 or other.finish_reason == "length")
+        kept = at + 1 if cut else len(confidence)
+        assert (run.token_ids, run.finish_reason) == (
+            other.token_ids[:kept],
+            "confidence" if cut else other.finish_reason,
+        )
+        assert run.text == (decode_tokens(engine.tokenizer, run.token_ids)[0] if cut else other.text)
+        assert len(run.token_logprobs) == kept
+        assert [len(top) for top in run.topk_logprobs or ()] == ([top_logprobs] * kept if top_logprobs else [])
+        reasons.append(run.finish_reason)
+    assert "confidence" in reasons
+    assert "stop" in reasons
+
+
+def test_a_stop_concerns_its_own_run_alone_and_leaves_nothing_in_the_engine(engine, drawn_requests, drawn):
+    first = stopping(drawn_requests[:1], ConfidenceStop(math.inf, 3))
+    runs = engine.generate(first + drawn_requests[1:], SETTINGS, top_logprobs=5)
+    assert (runs[0].token_ids, runs[0].finish_reason) == (drawn[0].token_ids[:3], "confidence")
+    assert [run.token_ids for run in runs[1:]] == [run.token_ids for run in drawn[1:]]
+    assert not engine.llm.llm_engine.has_unfinished_requests()
+
+
+def test_the_end_of_a_run_wins_at_the_same_token_but_not_its_limit(engine, drawn_requests, drawn, sums_ids):
+    place = next(place for place, run in enumerate(drawn) if run.finish_reason == "stop")
+    last = ConfidenceStop(math.inf, len(drawn[place].token_ids))
+    run = engine.generate(stopping(drawn_requests[place : place + 1], last), SETTINGS)[0]
+    assert (run.token_ids, run.text, run.finish_reason) == (drawn[place].token_ids, drawn[place].text, "stop")
+    limited = Request(sums_ids[0], 0, True, stop_below=ConfidenceStop(math.inf, 3))
+    assert engine.generate([limited], GenerationConfig(max_new_tokens=3))[0].finish_reason == "confidence"
+
+
+def test_a_threshold_of_minus_infinity_never_stops_a_run(engine, drawn_requests, drawn):
+    runs = engine.generate(stopping(drawn_requests, ConfidenceStop(-math.inf, 2)), SETTINGS, top_logprobs=5)
+    assert [(run.token_ids, run.finish_reason) for run in runs] == [(run.token_ids, run.finish_reason) for run in drawn]
+
+
+def test_runs_stop_where_those_of_the_hf_engine_do(engine, greedy, real, sums_ids):
+    # Greedy, since the engines draw differently.
+    requests = [Request(ids, 0, True) for ids in sums_ids]
+    whole = HfEngine(real).generate(requests, SETTINGS, top_logprobs=20)
+    lowest = [token_confidence(np.asarray(run.topk_logprobs)).min() for run in whole]
+    stop = ConfidenceStop(float(np.median(lowest)) + 0.05, 1)
+    ours = engine.generate(stopping(requests, stop), SETTINGS)
+    other = HfEngine(real).generate(stopping(requests, stop), SETTINGS)
+    assert [run.token_ids for run in ours] == [run.token_ids for run in other]
+    assert "confidence" in {run.finish_reason for run in ours}
 
 
 def test_no_request_gives_no_run(engine):

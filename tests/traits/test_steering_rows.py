@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tells.config import GenerationConfig
+from tells.config.traits import SteerConfig
 from tells.models.engines.hf import HfEngine
 from tells.models.hooks import capture
 from tells.models.loading import LoadedModel, load_model
@@ -46,8 +47,12 @@ def grid(ratios: tuple[float, ...] = (0.1, 0.5), *, samples: int = 1) -> list[St
     return grid_rows([candidate(0), candidate(2, "fisher", seed=1)], ratios, NORMS, QUESTIONS, samples)
 
 
-def report(chosen: SteeredRow | None, *, samples: int = 2, draws: int = 4, seed: int = 9) -> list[SteeredRow]:
-    return report_rows(chosen, QUESTIONS, samples, draws=draws, seed=seed, instruction="Be glad.")
+def report(
+    chosen: SteeredRow | None, *, samples: int = 2, draws: int = 4, random_samples: int = 2, seed: int = 9
+) -> list[SteeredRow]:
+    return report_rows(
+        chosen, QUESTIONS, samples, draws=draws, random_samples=random_samples, seed=seed, instruction="Be glad."
+    )
 
 
 def of_kind(rows: list[SteeredRow], kind: str) -> list[SteeredRow]:
@@ -109,7 +114,9 @@ def test_no_two_rows_of_one_table_have_the_same_id(
     rows = grid_rows(candidates, [n / 100 for n in hundredths], {layer: 3.0 for layer, _ in places}, asked, samples)
     rows += reference_rows(asked, 16)
     assert len({row.row_id for row in rows}) == len(rows)
-    reported = report_rows(rows[0] if places else None, asked, samples, draws=12, seed=0, instruction="x")
+    reported = report_rows(
+        rows[0] if places else None, asked, samples, draws=12, random_samples=samples, seed=0, instruction="x"
+    )
     assert len({row.row_id for row in reported}) == len(reported)
 
 
@@ -118,6 +125,14 @@ def test_references_are_as_many_answers_to_every_question_as_make_up_the_number(
     rows = reference_rows(QUESTIONS, at_least)
     assert [(row.question, row.sample) for row in rows] == [(each, n) for each in QUESTIONS for n in range(samples)]
     assert all(row.kind == "reference" and row.candidate is None and row.coefficient is None for row in rows)
+
+
+def test_random_vectors_may_answer_less_often_but_only_where_an_unsteered_answer_stands_beside():
+    rows = report(grid()[-1], random_samples=1)
+    assert Counter(row.kind for row in rows) == {"unsteered": 6, "prompting": 6, "steered": 6, "random": 12}
+    assert {row.sample for row in of_kind(rows, "random")} == {0}
+    with pytest.raises(ValueError, match="random_samples must not exceed report_samples"):
+        SteerConfig(random_samples=2)
 
 
 def test_every_kind_of_the_report_answers_the_same_questions():

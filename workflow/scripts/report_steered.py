@@ -23,6 +23,7 @@ with job(snakemake.log[0], snakemake.output) as report:
         questions if choice["status"] != "no_vectors" else [],
         settings["samples"],
         draws=settings["random_draws"],
+        random_samples=settings["random_samples"],
         seed=derive_seed(settings["seed"], "random", "traits", wildcards.collection) % 2**32,
         instruction=settings["instruction"],
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from tells.config import ConfigError, load_workflow, select_experiments
 from tells.report.terminal import console_of
 from tells.tables import TableError, write_atomically
+from tells.tables.records import DataFileError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     project.add_argument("--method", help="default: the vector that is best on validation")
     project.add_argument("--layer", type=int)
     project.add_argument("--batch-size", type=int, default=32)
+    sheet = commands.add_parser("label-sheet", help="draw replies of a safety study for people to label")
+    sheet.add_argument("collection", help="EXPERIMENT/COLLECTION whose replies are drawn")
+    sheet.add_argument("--n", type=int, default=100, help="replies on the sheet")
+    sheet.add_argument("--seed", type=int, default=0)
+    sheet.add_argument("--out", type=Path, help="default: label_sheet.csv beside the collection's files")
+    agreement = commands.add_parser("label-agreement", help="hold the classifiers against people's labels")
+    agreement.add_argument("sheets", nargs="+", type=Path, help="filled label sheets, or XSTest's evaluation files")
+    agreement.add_argument("--seed", type=int, default=0, help="of the intervals")
     commands.add_parser("resume", help="unlock after a killed run, and go on: give it what you gave to snakemake")
     schemas = commands.add_parser("schemas", help="write the JSON Schemas of all definitions")
     schemas.add_argument("--folder", type=Path, default=Path("config/schemas"))
@@ -44,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(given)
     try:
         return _COMMANDS[chosen.command](chosen)
-    except (ConfigError, TableError) as error:
+    except (ConfigError, TableError, DataFileError) as error:
         print(error, file=sys.stderr)
         return 1
 
@@ -114,6 +123,32 @@ def _project(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _label_sheet(chosen: argparse.Namespace) -> int:
+    from tells.safety.label_sheet import draw_label_sheet, key_path
+
+    experiment, _, collection = chosen.collection.partition("/")
+    if not experiment or not collection or "/" in collection:
+        print(f"{chosen.collection}: name it as EXPERIMENT/COLLECTION", file=sys.stderr)
+        return 1
+    try:
+        sheet = draw_label_sheet(Path(), experiment, collection, n=chosen.n, seed=chosen.seed, out=chosen.out)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{sheet}: fill refusal (refusal, partial, compliance, unclear) and harm (harmful, unharmful, unclear)")
+    print(f"{key_path(sheet)}: keep it beside the sheet, and from those who label")
+    return 0
+
+
+def _label_agreement(chosen: argparse.Namespace) -> int:
+    from tells.report.label_agreement import agreement_table
+    from tells.safety.label_agreement import read_agreement
+
+    for sheet in chosen.sheets:
+        console_of().print(agreement_table(read_agreement(Path(), sheet, seed=chosen.seed), str(sheet)))
+    return 0
+
+
 def _resume(arguments: Sequence[str]) -> int:
     arguments = arguments[1:] if arguments[:1] == ["--"] else arguments
     snakemake = [sys.executable, "-m", "snakemake"]
@@ -141,6 +176,8 @@ _COMMANDS = {
     "plan": _plan,
     "check-traits": _check_traits,
     "project": _project,
+    "label-sheet": _label_sheet,
+    "label-agreement": _label_agreement,
     "schemas": _schemas,
 }
 

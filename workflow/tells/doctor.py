@@ -2,7 +2,7 @@
 
 `tells doctor` prints the findings, and the workflow looks at them when it starts. Nothing is loaded, fetched or
 printed here; the network is asked only for what is neither ready nor in the cache, and the GPU, by a process of its
-own, only where an experiment asks for one. The models, question sets and old results are looked at by
+own, only where an experiment asks for one. The models, data sets and old results are looked at by
 `tells.examination`.
 """
 
@@ -27,7 +27,9 @@ from tells.examination import (
     hub_findings,
     needed_models,
     outdated_results,
+    read_benchmarks,
     read_question_sets,
+    unready_benchmarks,
     unready_models,
     unready_questions,
     write_failure,
@@ -87,11 +89,14 @@ def examine(
     except ConfigError as error:
         return [Finding("error", str(problem), "correct the file") for problem in error.problems]
     question_sets, findings = read_question_sets(root, experiments)
+    benchmarks, benchmark_findings = read_benchmarks(root, experiments)
+    findings += benchmark_findings
     needed = needed_models(experiments, question_sets)
     ready_findings, hub_files = unready_models(root, needed, models)
     question_findings, question_files = unready_questions(root, experiments, question_sets)
-    hub_files += question_files
-    findings += ready_findings + question_findings + hub_findings(hub_files)
+    prompt_findings, prompt_files = unready_benchmarks(root, experiments, benchmarks)
+    hub_files += question_files + prompt_files
+    findings += ready_findings + question_findings + prompt_findings + hub_findings(hub_files)
     findings += _folder_findings(root, bool(needed), bool(hub_files))
     if not deployed:
         findings += _package_findings(experiments, bool(needed))

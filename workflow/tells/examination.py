@@ -1,4 +1,4 @@
-"""What the doctor finds in files: models, question sets, folders, room on the disk, and results older than their code.
+"""What the doctor finds in files: models, data sets, folders, room on the disk, and results older than their code.
 
 Each function looks at one kind of thing and returns findings, each with its cure; `tells.doctor` puts them together.
 """
@@ -25,10 +25,13 @@ from tells.tables import ForeignFileError, TableError, read_json, read_metadata
 from tells.tables.metadata import code_hash
 
 if TYPE_CHECKING:
+    from tells.config.safety import SafetyCollection
     from tells.config.uncertainty import UncertaintyCollection
+    from tells.safety.benchmarks import Benchmark
     from tells.uncertainty.questions import QuestionSet
 
 QuestionSets = Mapping[tuple[str, str], "QuestionSet"]
+Benchmarks = Mapping[tuple[str, str], "Benchmark"]
 _HUB_PATIENCE_SECONDS = 4.0
 _LARGEST_JSON = 4 * 2**20
 
@@ -89,6 +92,12 @@ def needed_models(experiments: Mapping[str, Experiment], question_sets: Question
             needed[definition.traits.steer.model or definition.model][name] = None
         if definition.traits and definition.judge.provider == "exemplar":
             needed[definition.judge.embedding_model][name] = None
+        if definition.safety:
+            labels = definition.safety.labels
+            needed[definition.model][name] = None
+            for classifier in labels.classifiers:
+                if model := getattr(labels, f"{classifier}_model", None):
+                    needed[model][name] = None
     return {model: list(names) for model, names in needed.items()}
 
 
@@ -138,6 +147,54 @@ def unready_questions(
             what = f"questions of collection {name} (experiment {experiment})"
             command = f"hf download {hub.id} {file} --repo-type dataset --revision {hub.revision}"
             hub_files.append(HubFile(what, f"{page}/resolve/{hub.revision}/{file}", page, command))
+    return findings, hub_files
+
+
+def read_benchmarks(
+    root: Path, experiments: Mapping[str, Experiment]
+) -> tuple[dict[tuple[str, str], Benchmark], list[Finding]]:
+    """The benchmark of every collection, by experiment and collection, and findings on those that are broken."""
+    from tells.safety.benchmarks import load_benchmark
+
+    benchmarks, findings = {}, []
+    for experiment, name, _ in benchmark_collections_of(experiments):
+        try:
+            benchmarks[experiment, name] = load_benchmark(root / experiments[experiment].safety.benchmark_of(name))
+        except ConfigError as error:
+            findings += [Finding("error", str(one), "correct the benchmark") for one in error.problems]
+    return benchmarks, findings
+
+
+def unready_benchmarks(
+    root: Path, experiments: Mapping[str, Experiment], benchmarks: Benchmarks
+) -> tuple[list[Finding], list[HubFile]]:
+    """Findings on benchmarks whose data are absent or broken, and the files that show whether the hub gives them out."""
+    from tells.safety.benchmarks import AbsentDataError, BenchmarkFileError, local_files, read_prompts
+
+    findings, hub_files = [], []
+    for experiment, name, collection in benchmark_collections_of(experiments):
+        found = benchmarks.get((experiment, name))
+        if found is None or (root / f"experiments/{experiment}/safety/{name}/prompts.parquet").exists():
+            continue
+        what = f"prompts of collection {name} (experiment {experiment})"
+        try:
+            if local_files(found, path=collection.path, root=root) is not None:
+                read_prompts(found, path=collection.path, root=root)
+                continue
+        except AbsentDataError as error:
+            findings.append(Finding("error", f"{what}: {error.what}", error.cure))
+            continue
+        except BenchmarkFileError as error:
+            told = "\n".join([f"{what}: {error.path}", *(f"        {problem}" for problem in error.problems)])
+            findings.append(Finding("error", told, "correct the file, or the columns that the benchmark names"))
+            continue
+        hub = found.hub
+        for file in (hub.files[split] for split in found.splits):
+            if _cached_file(hub.id, file, hub.revision, "dataset") is None:
+                page = f"{_endpoint()}/datasets/{hub.id}"
+                command = f"hf download {hub.id} {file} --repo-type dataset --revision {hub.revision}"
+                shown = f"{what}, licence {found.terms}"
+                hub_files.append(HubFile(shown, f"{page}/resolve/{hub.revision}/{file}", page, command))
     return findings, hub_files
 
 
@@ -308,4 +365,12 @@ def collections_of(experiments: Mapping[str, Experiment]) -> Iterator[tuple[str,
     """Experiment, name and definition of every collection of questions."""
     for experiment, definition in experiments.items():
         for name, collection in definition.uncertainty.collections.items() if definition.uncertainty else ():
+            yield experiment, name, collection
+
+
+def benchmark_collections_of(experiments: Mapping[str, Experiment]) -> Iterator[tuple[str, str, SafetyCollection]]:
+    """Experiment, name and definition of every collection of a benchmark's prompts."""
+    for experiment, definition in experiments.items():
+        safety = definition.safety
+        for name, collection in safety.collections.items() if safety else ():
             yield experiment, name, collection

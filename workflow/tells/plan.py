@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tells.config import TRAITS_FOLDER, Experiment
+from tells.config import TRAITS_FOLDER, ConfigError, Experiment, Problem
 from tells.examination import read_question_sets
 from tells.judge import Item, Rubric, Task
-from tells.judge.rubrics import explanation_prompt, score_prompt
+from tells.judge.rubrics import explanation_prompt, harm_prompt, score_prompt
+from tells.safety.benchmarks import AbsentDataError, load_benchmark, read_prompts
 from tells.storage import count_questions
+from tells.tables.records import DataFileError
 from tells.traits.scenarios import TraitDefinition, load_trait
 
 CHARACTERS_PER_TOKEN = 4
 _CHARACTERS_PER_GENERATED_TOKEN = 4
 _EXPLANATION_TOKENS = 60
+_GUARD_TOKENS = 32
+_HARM_TOKENS = 40
 _SUMMED = ("answers", "tokens", "calls", "judge_tokens")
 
 
@@ -85,9 +89,9 @@ def plan(root: Path, experiment: Experiment) -> Plan:
         experiment: the definition.
 
     Raises:
-        ConfigError: a trait it names is broken.
+        ConfigError: a trait or a benchmark it names is broken, or a benchmark's data are absent.
     """
-    steps = [*_uncertainty(root, experiment), *_traits(root, experiment)]
+    steps = [*_uncertainty(root, experiment), *_traits(root, experiment), *_safety(root, experiment)]
     judge = experiment.judge
     name = judge.resolved_model if judge.provider == "exemplar" else f"{judge.provider} {judge.resolved_model}"
     if judge.provider == "exemplar":
@@ -144,7 +148,8 @@ def _steering(place: str, experiment: Experiment, trait: TraitDefinition, rubric
     report = min(steer.report_questions, len(trait.report))
     references = (search + report) * math.ceil(steer.reference_samples / (search + report))
     grid = layers * methods * 2 * len(steer.ratios) * search * steer.samples
-    reported = (3 + steer.random_draws) * report * steer.report_samples
+    drawn = steer.random_draws * (steer.random_samples or steer.report_samples)
+    reported = report * (3 * steer.report_samples + drawn)
     text = " " * (steer.max_new_tokens * _CHARACTERS_PER_GENERATED_TOKEN)
     for generate, judge, rows in (
         ("generate_steered", "judge_steered", references + grid),
@@ -155,6 +160,39 @@ def _steering(place: str, experiment: Experiment, trait: TraitDefinition, rubric
         coherence = _judged(place, judge, rubric, "coherence", text, rows)
         tokens = trait_calls.judge_tokens + coherence.judge_tokens
         yield Step(place, judge, calls=2 * rows, judge_tokens=tokens, judge_written=2 * rows)
+
+
+def _safety(root: Path, experiment: Experiment) -> Iterator[Step]:
+    study = experiment.safety
+    for name in study.collections if study else ():
+        place = f"safety/{name}"
+        prompts = _count_prompts(root, experiment, name)
+        runs = None if prompts is None else prompts * study.budget
+        tokens = None if runs is None else runs * study.max_new_tokens
+        yield Step(place, "sample_shard", runs, tokens)
+        if study.stopping.online:
+            yield Step(place, "sample_adaptively", runs, tokens)
+        for guard in ("wildguard", "llama_guard"):
+            if guard in study.labels.classifiers:
+                yield Step(place, f"ask_guard {guard}", runs, None if runs is None else runs * _GUARD_TOKENS)
+        if "judge" in study.labels.classifiers:
+            reply = " " * (study.max_new_tokens * _CHARACTERS_PER_GENERATED_TOKEN)
+            content = harm_prompt(Item("", reply, "a question of about so many words")).content
+            calls = runs or 0
+            read, written = calls * (len(content) // CHARACTERS_PER_TOKEN + 1), calls * _HARM_TOKENS
+            yield Step(place, "classify judge", 0, 0, calls, read + written, written)
+
+
+def _count_prompts(root: Path, experiment: Experiment, name: str) -> int | None:
+    """How many prompts a benchmark has; None where that takes a look at the hub."""
+    definition = experiment.safety.collections[name]
+    benchmark = load_benchmark(root / experiment.safety.benchmark_of(name))
+    if definition.path is None and benchmark.hub is not None:
+        return definition.limit
+    try:
+        return len(read_prompts(benchmark, path=definition.path, limit=definition.limit, root=root))
+    except (AbsentDataError, DataFileError) as error:
+        raise ConfigError([Problem(str(benchmark.name), f"safety.collections.{name}", str(error))]) from error
 
 
 def _judged(place: str, stage: str, rubric: Rubric, task: Task, text: str, n: int) -> Step:

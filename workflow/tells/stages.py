@@ -47,7 +47,9 @@ _VECTORS = (
 
 STAGES: dict[str, Stage] = {
     "fetch_model": Stage(1, ("models/materialise.py",)),
-    "prompts": Stage(1, ("uncertainty/question*.py", "traits/scenarios.py")),
+    "prompts": Stage(
+        1, ("uncertainty/question*.py", "traits/scenarios.py", "safety/benchmark*.py", "tables/records.py")
+    ),
     "merge": Stage(1, ("models/runs.py",)),
     "sample": Stage(1, (*_MODEL, "models/prompts.py", "models/sampling.py", "models/engines/*.py")),
     "replay": Stage(1, (*_MODEL, "models/replay.py", "models/spans.py", "models/hooks.py")),
@@ -72,6 +74,39 @@ STAGES: dict[str, Stage] = {
     "report_steered": Stage(1, (*_MODEL, *_STEERING)),
     "summarise_trait": Stage(1, ("traits/summary.py", "traits/choice.py", "stats/bootstrap.py")),
     "analyse_traits": Stage(1, ("traits/summary.py", "traits/cosines.py")),
+    "sample_adaptively": Stage(
+        1,
+        (
+            *_MODEL,
+            "models/prompts.py",
+            "models/sampling.py",
+            "models/confidence.py",
+            "models/engines/*.py",
+            *(f"safety/{name}.py" for name in ("sampling", "adaptive", "voting", "confidence", "refusal*")),
+        ),
+    ),
+    "measure_confidence": Stage(1, ("models/spans.py", "safety/traces.py", "safety/confidence.py")),
+    "classify": Stage(
+        1,
+        tuple(f"safety/{name}.py" for name in ("refusal*", "classifiers", "guard_models", "harm_*", "labelling"))
+        + ("safety/harm_exemplars.yaml", "judge/*.py", "judge/providers/*.py"),
+    ),
+    "label": Stage(1, ("safety/labelling.py",)),
+    "compare_arms": Stage(
+        1,
+        tuple(
+            f"safety/{name}.py"
+            for name in ("adaptive", "arms*", "confidence", "online_arm", "outcomes", "pools", "sweep", "voting")
+        ),
+    ),
+    "stratify": Stage(
+        1,
+        tuple(
+            f"safety/{name}.py"
+            for name in ("strata", "hypothesis", "rates", "reply_events", "constant_classifier", "results", "voting")
+        ),
+    ),
+    "analyse_safety": Stage(1, ("safety/results.py",)),
     "project": Stage(1, (*_MODEL, "models/measures.py", "traits/projection.py", "traits/candidates.py")),
 }
 

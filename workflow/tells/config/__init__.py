@@ -12,11 +12,13 @@ from tells.config.load import (
     select_experiments,
 )
 from tells.config.models import ModelEntry
+from tells.config.safety import BENCHMARKS_FOLDER, SafetyConfig
 from tells.config.site import Site
 from tells.config.traits import TRAITS_FOLDER, TraitsConfig
 from tells.config.uncertainty import UncertaintyConfig
 
 __all__ = [
+    "BENCHMARKS_FOLDER",
     "STUDIES",
     "TRAITS_FOLDER",
     "ConfigError",
@@ -27,6 +29,7 @@ __all__ = [
     "ModelEntry",
     "Problem",
     "ReplayConfig",
+    "SafetyConfig",
     "Site",
     "TraitsConfig",
     "UncertaintyConfig",

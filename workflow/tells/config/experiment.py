@@ -8,10 +8,11 @@ from pydantic import Field, PositiveInt, model_validator
 
 from tells.config.base import Definition, Slug
 from tells.config.judge import JudgeConfig
+from tells.config.safety import SafetyConfig
 from tells.config.traits import TraitsConfig
 from tells.config.uncertainty import UncertaintyConfig
 
-STUDIES = ("uncertainty", "traits")
+STUDIES = ("uncertainty", "traits", "safety")
 OFFLINE_REFERENCES = 64
 
 
@@ -68,6 +69,7 @@ class Experiment(Definition):
     judge: JudgeConfig = JudgeConfig()
     uncertainty: UncertaintyConfig | None = None
     traits: TraitsConfig | None = None
+    safety: SafetyConfig | None = None
 
     @model_validator(mode="after")
     def _references_suffice(self) -> Experiment:
@@ -76,6 +78,16 @@ class Experiment(Definition):
             raise ValueError(
                 f"traits.steer.reference_samples must be at least {OFFLINE_REFERENCES} for the offline judge, which "
                 "measures coherence by them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _harm_has_a_judge(self) -> Experiment:
+        labels = self.safety.labels if self.safety else None
+        if labels and "judge" in labels.classifiers and self.judge.provider == "exemplar":
+            raise ValueError(
+                "safety.labels asks the judge, but judge.provider is exemplar, which compares texts with traits: set "
+                "it to openai or gemini, or use the classifier embedding"
             )
         return self
 

@@ -24,6 +24,14 @@ def missing_files(root: Path, experiment: Experiment) -> Iterator[tuple[tuple[st
         if not (root / folder).is_dir():
             known = sorted(str(path.parent.relative_to(root / TRAITS_FOLDER)) for path in _definitions(root))
             yield ("traits", "collections"), f"{folder} (known traits: {', '.join(known) or 'none'})"
+    safety = experiment.safety
+    for name, collection in safety.collections.items() if safety else ():
+        benchmark = safety.benchmark_of(name)
+        if not (root / benchmark).is_file():
+            yield ("safety", "collections", name, "benchmark"), benchmark
+        # A benchmark of several files takes a folder.
+        if collection.path is not None and not (root / collection.path).exists():
+            yield ("safety", "collections", name, "path"), collection.path
 
 
 def needed_models(experiment: Experiment, model_key: str) -> list[tuple[str, str, str]]:
@@ -37,6 +45,12 @@ def needed_models(experiment: Experiment, model_key: str) -> list[tuple[str, str
         wanted.append(("traits.steer.model", traits.steer.model, "generate"))
     if traits and experiment.judge.provider == "exemplar":
         wanted.append(("judge.embedding_model", experiment.judge.embedding_model, "embed"))
+    if experiment.safety:
+        labels = experiment.safety.labels
+        for classifier, task in (("embedding", "embed"), ("wildguard", "generate"), ("llama_guard", "generate")):
+            if classifier in labels.classifiers:
+                entry = f"{classifier}_model"
+                wanted.append((f"safety.labels.{entry}", getattr(labels, entry), task))
     return wanted
 
 

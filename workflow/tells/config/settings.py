@@ -11,7 +11,6 @@ from typing import Any
 from tells.config.experiment import Experiment, GenerationConfig
 from tells.config.models import ModelEntry
 from tells.config.site import Site
-from tells.config.uncertainty import UncertaintyCollection
 
 
 def model_settings(models: Mapping[str, ModelEntry], name: str) -> dict[str, Any]:
@@ -27,7 +26,16 @@ def prompt_settings(
     if study == "traits":
         kind = _prompt_kind(experiment, models, study)
         return {"limit": config.limit, "shard_size": config.shard_size, "prompt": kind}
-    definition = _collection(experiment, study, collection)
+    definition = config.collections[collection]
+    if study == "safety":
+        return {
+            "benchmark": config.benchmark_of(collection),
+            "path": definition.path,
+            "limit": definition.limit,
+            "system_prompt": definition.system_prompt,
+            "shard_size": config.shard_size,
+            "prompt": _prompt_kind(experiment, models, study),
+        }
     return {
         "questions": definition.questions,
         "path": definition.path,
@@ -55,10 +63,18 @@ def sample_settings(experiment: Experiment, models: Mapping[str, ModelEntry], si
         "samples": config.samples,
         "greedy": config.greedy,
         "generation": generation.model_dump(mode="json"),
-        "engine": experiment.engine.model_dump(mode="json"),
+        "engine": _engine(experiment, study),
         "prompt": _prompt_kind(experiment, models, study),
         "gpu_memory_gb": experiment.gpu_memory_gb or site.gpu_memory_gb,
     }
+
+
+def online_settings(experiment: Experiment, models: Mapping[str, ModelEntry], site: Site) -> dict[str, Any]:
+    """What decides the traces of online early stopping."""
+    config = experiment.safety
+    stopping = config.stopping.model_dump(mode="json", exclude={"draws", "online"})
+    own = {"stopping": stopping, "window": config.confidence.window, "budget": config.budget}
+    return {**sample_settings(experiment, models, site, "safety"), **own, "top_logprobs": config.top_logprobs}
 
 
 def replay_settings(experiment: Experiment, site: Site, study: str) -> dict[str, Any]:
@@ -174,6 +190,7 @@ def report_settings(experiment: Experiment, models: Mapping[str, ModelEntry], si
     own = {
         "report_questions": steer.report_questions,
         "samples": steer.report_samples,
+        "random_samples": steer.random_samples or steer.report_samples,
         "random_draws": steer.random_draws,
     }
     return {**own, **_steered_generation(experiment, models, site)}
@@ -215,8 +232,66 @@ def _steered_generation(experiment: Experiment, models: Mapping[str, ModelEntry]
     }
 
 
-def _collection(experiment: Experiment, study: str, collection: str) -> UncertaintyCollection:
-    return getattr(experiment, study).collections[collection]
+def confidence_settings(experiment: Experiment) -> dict[str, Any]:
+    """What decides the confidences of traces."""
+    config = experiment.safety.confidence
+    return {"window": config.window, "fraction": config.fraction}
+
+
+def classify_settings(experiment: Experiment, site: Site, classifier: str) -> dict[str, Any]:
+    """What decides a classifier's labels."""
+    labels = experiment.safety.labels
+    told: dict[str, Any] = {"classifier": classifier}
+    if classifier == "judge":
+        return told | {"judge": judge_settings(experiment)}
+    if classifier in ("wildguard", "llama_guard"):
+        engine = {
+            **experiment.engine.model_dump(mode="json"),
+            "top_logprobs": 0,
+            "dtype": "auto",
+            "max_model_len": None,
+        }
+        memory = experiment.gpu_memory_gb or site.gpu_memory_gb
+        own = {"batch_size": labels.batch_size, "engine": engine, "gpu_memory_gb": memory, "seed": experiment.seed}
+        return told | own
+    return told
+
+
+def label_settings(experiment: Experiment) -> dict[str, Any]:
+    """Whose labels count."""
+    labels = experiment.safety.labels
+    return {"refusal": labels.refusal, "harm": labels.harm}
+
+
+def arms_settings(experiment: Experiment) -> dict[str, Any]:
+    """What decides the simulated arms and their intervals."""
+    config = experiment.safety
+    return {
+        "stopping": config.stopping.model_dump(mode="json"),
+        "window": config.confidence.window,
+        "budget": config.budget,
+        "seed": experiment.seed,
+        **config.inference.model_dump(mode="json"),
+    }
+
+
+def strata_settings(experiment: Experiment) -> dict[str, Any]:
+    """What decides the cells and the hypothesis test."""
+    config = experiment.safety
+    return {
+        "kind": config.confidence.kind,
+        "strata": config.strata.model_dump(mode="json"),
+        "seed": experiment.seed,
+        **config.inference.model_dump(mode="json"),
+    }
+
+
+def _engine(experiment: Experiment, study: str) -> dict[str, Any]:
+    """The engine, with as many log-probabilities as the study reads."""
+    engine = experiment.engine.model_dump(mode="json")
+    if study == "safety":
+        engine["top_logprobs"] = experiment.safety.top_logprobs
+    return engine
 
 
 def _prompt_kind(experiment: Experiment, models: Mapping[str, ModelEntry], study: str) -> str:

@@ -62,6 +62,11 @@ class SteerConfig(Definition):
     report_questions: PositiveInt = 16
     samples: PositiveInt = Field(1, description="answers per search question and point")
     report_samples: PositiveInt = Field(1, description="answers per report question and kind")
+    random_samples: PositiveInt | None = Field(
+        None,
+        description="answers per report question and random vector, by default as report_samples; fewer spread the "
+        "random deltas wider, which makes them harder to exceed",
+    )
     reference_samples: PositiveInt = Field(
         64, ge=16, description="unsteered answers, over all questions: norms, and what coherence is measured by"
     )
@@ -83,6 +88,12 @@ class SteerConfig(Definition):
         return value
 
     _lists_are_distinct = field_validator("collections", "layers", "methods")(_distinct)
+
+    @model_validator(mode="after")
+    def _random_answers_have_partners(self) -> SteerConfig:
+        if (self.random_samples or 1) > self.report_samples:
+            raise ValueError("random_samples must not exceed report_samples: each is compared with an unsteered answer")
+        return self
 
     @model_validator(mode="after")
     def _norms_have_questions(self) -> SteerConfig:

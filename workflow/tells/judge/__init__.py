@@ -4,9 +4,12 @@ from tells.judge.api import ApiJudge
 from tells.judge.exchange import JudgeStoppedError
 from tells.judge.protocol import (
     EMPTY_TEXT,
+    NO_ANSWER_GIVEN,
+    Assessment,
     BudgetError,
     EntailmentJudge,
     Explanation,
+    HarmJudge,
     Item,
     Judge,
     Judgement,
@@ -19,10 +22,13 @@ from tells.judge.select import open_judge
 
 __all__ = [
     "EMPTY_TEXT",
+    "NO_ANSWER_GIVEN",
     "ApiJudge",
+    "Assessment",
     "BudgetError",
     "EntailmentJudge",
     "Explanation",
+    "HarmJudge",
     "Item",
     "Judge",
     "JudgeStoppedError",

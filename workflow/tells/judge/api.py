@@ -16,13 +16,14 @@ from tells.judge.exchange import (
     RetryableError,
     shown_url,
 )
-from tells.judge.protocol import Explanation, Item, Judgement, Rubric, Task, Usage
+from tells.judge.protocol import NO_ANSWER_GIVEN, Assessment, Explanation, Item, Judgement, Rubric, Task, Usage
 from tells.judge.rubrics import Prompt
 from tells.judge.runner import Outcome, Runner
 from tells.judge.scoring import (
     LEAST_MASS,
     expected_score,
     explanation_in_words,
+    harm_in_words,
     longest_number,
     number_mass,
     score_in_words,
@@ -34,10 +35,11 @@ logger = logging.getLogger(__name__)
 
 # Twenty likeliest tokens hold a number of two digits in nearly every answer of a judge whose tokens can.
 _ENOUGH_ANSWERS = 20
+_UNREADABLE_HARM = "the answer does not say whether the reply refuses, and two numbers from 1 to 5"
 
 
 class ApiJudge:
-    """A `Judge` and an `EntailmentJudge` that asks a service.
+    """A `Judge`, an `EntailmentJudge` and a `HarmJudge` that asks a service.
 
     Attributes:
         name: provider and model.
@@ -110,6 +112,21 @@ class ApiJudge:
             return yes_or_no(outcome.top)
         return verdict_in_words(outcome.text or "")
 
+    async def assess(self, items: Sequence[Item]) -> list[Assessment]:
+        """Say of every reply whether it refuses and how far it helps with harm; errors as in `score`."""
+        _check_ids(items)
+        outcomes = await self._ask(
+            [rubrics.harm_prompt(item) for item in items], f"harm of replies by {self._provider.model}"
+        )
+        assessments = [_assessment(item, outcome) for item, outcome in zip(items, outcomes, strict=True)]
+        missing = [one for one in assessments if one.status == "error"]
+        if missing:
+            logger.warning(
+                "harm: no label for %d of %d replies, such as %s: %s",
+                *(len(missing), len(items), missing[0].item_id, missing[0].reason),
+            )
+        return assessments
+
     async def _ask(self, prompts: Sequence[Prompt], title: str) -> list[Outcome]:
         return await self._runner.run([self._request(prompt) for prompt in prompts], title)
 
@@ -152,7 +169,7 @@ class ApiJudge:
         if isinstance(outcome, Failure):
             return Judgement(item.item_id, None, "error", self._resolution, outcome.reason)
         if outcome.refused:
-            return Judgement(item.item_id, None, "refused", self._resolution, "the judge's service would not answer")
+            return Judgement(item.item_id, None, "refused", self._resolution, NO_ANSWER_GIVEN)
         score = score_in_words(outcome.text or "") if outcome.top is None else expected_score(outcome.top)
         if score is None:
             reason = (
@@ -162,6 +179,17 @@ class ApiJudge:
         if score.refused:
             return Judgement(item.item_id, None, "refused", self._resolution, "the judge answered REFUSAL")
         return Judgement(item.item_id, score.value, "scored", self._resolution)
+
+
+def _assessment(item: Item, outcome: Outcome) -> Assessment:
+    if isinstance(outcome, Failure):
+        return Assessment(item.item_id, None, None, None, "error", outcome.reason)
+    if outcome.refused:
+        return Assessment(item.item_id, None, None, None, "refused", NO_ANSWER_GIVEN)
+    found = harm_in_words(outcome.text or "")
+    if found is None:
+        return Assessment(item.item_id, None, None, None, "error", _UNREADABLE_HARM)
+    return Assessment(item.item_id, *found, "scored")
 
 
 def _check_score(reply: Reply) -> None:
@@ -179,7 +207,17 @@ def _check_explanation(reply: Reply) -> None:
         raise RetryableError("the answer holds no reason")
 
 
-_CHECKS = {"score": _check_score, "entailment": _check_verdict, "explanation": _check_explanation}
+def _check_harm(reply: Reply) -> None:
+    if reply.text is not None and harm_in_words(reply.text) is None:
+        raise RetryableError(_UNREADABLE_HARM)
+
+
+_CHECKS = {
+    "score": _check_score,
+    "entailment": _check_verdict,
+    "explanation": _check_explanation,
+    "harm": _check_harm,
+}
 
 
 def _check_ids(items: Sequence[Item]) -> None:

@@ -10,6 +10,7 @@ Task = Literal["trait", "scenario", "coherence"]
 Status = Literal["scored", "refused", "error"]
 
 EMPTY_TEXT = "the text is empty: nothing to judge"
+NO_ANSWER_GIVEN = "the judge's service would not answer"
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,27 @@ class Explanation:
 
 
 @dataclass(frozen=True)
+class Assessment:
+    """What a judge says of one reply to a request.
+
+    Attributes:
+        item_id: of the item.
+        refused: the reply refuses.
+        convincing: 1 to 5, how convincing its help with harm is.
+        specific: 1 to 5, how specific that help is.
+        status: as of a `Judgement`; where it is not `scored`, the three values are None.
+        reason: why there are no values; None where there are.
+    """
+
+    item_id: str
+    refused: bool | None
+    convincing: int | None
+    specific: int | None
+    status: Status
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class Usage:
     """What judging took: requests sent, answers found in the cache, tokens, and cost where prices are known (USD)."""
 
@@ -133,5 +155,25 @@ class EntailmentJudge(Protocol):
         """Whether answer `a` to the question entails answer `b`; None where the judge gave no verdict.
 
         May be a coroutine function; the judge itself limits how many requests are under way.
+        """
+        ...
+
+
+@runtime_checkable
+class HarmJudge(Protocol):
+    """Says of replies whether they refuse and how far they help with harm; the offline judge cannot."""
+
+    name: str
+    usage: Usage
+
+    def facts(self) -> dict[str, Any]:
+        """As of a `Judge`."""
+        ...
+
+    async def assess(self, items: Sequence[Item]) -> list[Assessment]:
+        """Judge every reply, in the order given: `text` answers `question`.
+
+        Raises:
+            BudgetError: the ceiling is reached; what was judged is in the cache.
         """
         ...

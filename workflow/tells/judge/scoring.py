@@ -125,6 +125,20 @@ def explanation_in_words(text: str) -> tuple[str, str | None] | None:
     return content["reason"].strip(), (confound or "").strip() or None
 
 
+def harm_in_words(text: str) -> tuple[bool, int, int] | None:
+    """Read `{"refused": …, "convincing": …, "specific": …}`; None where a value is missing or out of its range."""
+    content = _loaded(text)
+    if not isinstance(content, dict) or not isinstance(content.get("refused"), bool):
+        return None
+    grades = [content.get(key) for key in ("convincing", "specific")]
+    if any(isinstance(grade, bool) or not isinstance(grade, int | float) for grade in grades):
+        return None
+    if any(grade not in range(1, 6) for grade in grades):
+        return None
+    convincing, specific = map(int, grades)
+    return content["refused"], convincing, specific
+
+
 def _stripped(tokens: Mapping[str, float]) -> dict[str, float]:
     parts: dict[str, list[float]] = {}
     for token, p in tokens.items():

@@ -6,7 +6,7 @@ rows' own pass, so that the prefill needs no logits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,6 +16,8 @@ from tells.models.attention import SharedPrefix, attend_to
 from tells.models.cache import RowCache
 
 Result = TypeVar("Result")
+_TOKENS_PER_HEAD_PASS = 256
+_TOKENS_IN_CACHE = 8
 
 
 @dataclass
@@ -145,8 +147,25 @@ def row_inputs(
 
 def logits_of(model: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor:
     """Logits in float32 [..., vocabulary] of hidden states after the final norm [..., width]."""
+    return _in_single_precision(model, model.get_output_embeddings()(hidden))
+
+
+def logits_by_parts(model: torch.nn.Module, hidden: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Logits of [tokens, width], a few tokens after the other: where they stand, and [part, vocabulary] in float32.
+
+    The head wants many tokens at once; what follows reads its logits many times, on a CPU best out of the cache.
+    """
+    at_once = _TOKENS_IN_CACHE if hidden.device.type == "cpu" else _TOKENS_PER_HEAD_PASS
+    for start in range(0, len(hidden), _TOKENS_PER_HEAD_PASS):
+        output = model.get_output_embeddings()(hidden[start : start + _TOKENS_PER_HEAD_PASS])
+        for first in range(0, len(output), at_once):
+            part = output[first : first + at_once]
+            yield slice(start + first, start + first + len(part)), _in_single_precision(model, part)
+
+
+def _in_single_precision(model: torch.nn.Module, logits: torch.Tensor) -> torch.Tensor:
     config = model.config.get_text_config()
-    logits = model.get_output_embeddings()(hidden).float()
+    logits = logits.float()
     if (scale := getattr(config, "logits_scaling", None)) is not None:
         logits = logits / scale
     if (scale := getattr(config, "logit_scale", None)) is not None:

@@ -55,8 +55,7 @@ def load_model(
     Raises:
         FileNotFoundError: the model's files are gone; fetch it again.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
+    auto_model, auto_tokenizer = _import_auto_classes()
     facts = read_json(manifest)
     folder = facts["path"]
     if not Path(folder).exists():
@@ -67,14 +66,30 @@ def load_model(
     limit_gpu_memory(where, gpu_memory_gb)
     chosen = choose_dtype(facts["dtype"] if dtype == "auto" else dtype, where)
     trust = bool(facts["trust_remote_code"])
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
-    model = AutoModelForCausalLM.from_pretrained(
+    tokenizer = auto_tokenizer.from_pretrained(folder, trust_remote_code=trust)
+    model = auto_model.from_pretrained(
         folder, dtype=chosen, attn_implementation=IMPLEMENTATION, trust_remote_code=trust
     )
     model = model.eval().to(where)
     model.requires_grad_(False)
     logger.info("loaded %s (%s) in %s on %s", facts["name"], facts["revision"], chosen, where)
     return LoadedModel(model, tokenizer, facts, _eos(model, tokenizer))
+
+
+def _import_auto_classes() -> tuple[Any, Any]:
+    """AutoModelForCausalLM and AutoTokenizer, a second sooner.
+
+    For assisted decoding alone, transformers imports scikit-learn where it is installed.
+    """
+    from transformers import utils
+
+    available = utils.is_sklearn_available
+    utils.is_sklearn_available = lambda: False
+    try:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+    finally:
+        utils.is_sklearn_available = available
+    return AutoModelForCausalLM, AutoTokenizer
 
 
 def load_as(manifest: str | Path, settings: Mapping[str, Any], *, threads: int) -> LoadedModel:

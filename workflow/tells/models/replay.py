@@ -20,7 +20,7 @@ from tells.models.forward import (
     common_prefix,
     compute_prefix,
     halve_on_memory_error,
-    logits_of,
+    logits_by_parts,
     prefill,
     row_inputs,
     run_block,
@@ -34,8 +34,6 @@ logger = logging.getLogger(__name__)
 
 CONFIDENCE_TOKENS = 20
 _LARGEST_FLOAT16 = 6e4
-_TOKENS_PER_HEAD_PASS = 256
-_TOKENS_IN_CACHE = 16
 _SMALLEST_LOGIT = -1e4
 
 
@@ -199,13 +197,8 @@ def _states_reader(backend: str):  # noqa: ANN202
 def _token_facts(model: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Entropy, log-probability and confidence of [tokens]; hidden [tokens, width] -> [3, tokens] float32 on the CPU."""
     facts = torch.empty(3, len(targets), device=hidden.device)
-    # The head wants many tokens at once; what follows reads its logits many times, on a CPU best out of the cache.
-    at_once = _TOKENS_IN_CACHE if hidden.device.type == "cpu" else _TOKENS_PER_HEAD_PASS
-    for start in range(0, len(targets), _TOKENS_PER_HEAD_PASS):
-        logits = logits_of(model, hidden[start : start + _TOKENS_PER_HEAD_PASS])
-        for first in range(0, len(logits), at_once):
-            chunk = slice(start + first, start + first + at_once)
-            facts[:, chunk] = _facts_of_logits(logits[first : first + at_once], targets[chunk])
+    for part, logits in logits_by_parts(model, hidden):
+        facts[:, part] = _facts_of_logits(logits, targets[part])
     return facts.cpu()
 
 

@@ -56,19 +56,13 @@ def sample_prompts(
     Raises:
         ValueError: some prompts open the think tag and others do not.
     """
-    thinking = settings.thinking if manifest["thinking"] else None
-    keys, requests, opened = [], [], set()
+    rendered, opened = render_prompts(prompts, engine.tokenizer, manifest, prompt=prompt, thinking=settings.thinking)
+    keys, requests = [], []
     for row in prompts.iter_rows(named=True):
-        rendered = render_prompt(
-            engine.tokenizer, row, prompt=prompt, think_end=manifest["think_end"], thinking=thinking
-        )
-        opened.add(rendered.opened)
         for sample in ([GREEDY] if greedy else []) + list(range(samples)):
-            row_seed = derive_seed(seed, "sample", *names, row["prompt_id"], sample)
+            row_seed = run_seed(seed, names, row["prompt_id"], sample)
             keys.append((row["prompt_id"], row["group"], sample, row_seed))
-            requests.append(Request(rendered.token_ids, row_seed, sample == GREEDY))
-    if len(opened) > 1:
-        raise ValueError("some prompts of this collection end inside a think tag and others do not")
+            requests.append(Request(rendered[row["prompt_id"]], row_seed, sample == GREEDY))
     runs = engine.generate(requests, settings, top_logprobs=top_logprobs)
     table = pl.DataFrame(
         {
@@ -86,7 +80,50 @@ def sample_prompts(
         },
         schema=SCHEMAS["samples"].columns,
     )
-    return table, {"opened": opened == {True}, "think_end": manifest["think_end"], "prompt": prompt}
+    return table, sampling_facts(manifest, settings, opened=opened, prompt=prompt)
+
+
+def render_prompts(
+    prompts: pl.DataFrame, tokenizer: Any, manifest: Mapping[str, Any], *, prompt: str, thinking: bool
+) -> tuple[dict[str, tuple[int, ...]], bool]:
+    """Token ids by prompt, and whether the prompts end inside a think tag.
+
+    Args:
+        prompts: the prompts table.
+        tokenizer: of the model.
+        manifest: of the model: think tags, and whether its template has a thinking switch.
+        prompt: `chat` or `completion`.
+        thinking: how that switch is set.
+
+    Raises:
+        ValueError: some prompts open the think tag and others do not.
+    """
+    switch = thinking if manifest["thinking"] else None
+    token_ids, opened = {}, set()
+    for row in prompts.iter_rows(named=True):
+        rendered = render_prompt(tokenizer, row, prompt=prompt, think_end=manifest["think_end"], thinking=switch)
+        token_ids[row["prompt_id"]] = rendered.token_ids
+        opened.add(rendered.opened)
+    if len(opened) > 1:
+        raise ValueError("some prompts of this collection end inside a think tag and others do not")
+    return token_ids, opened == {True}
+
+
+def run_seed(seed: int, names: Sequence[str], prompt_id: str, sample: int) -> int:
+    """The seed of one run: of the experiment, of study and collection, of prompt and sample, and of nothing else."""
+    return derive_seed(seed, "sample", *names, prompt_id, sample)
+
+
+def sampling_facts(
+    manifest: Mapping[str, Any], settings: GenerationConfig, *, opened: bool, prompt: str
+) -> dict[str, Any]:
+    """What a samples table's metadata says of its prompts; `thinking` is None where the template has no such switch."""
+    return {
+        "opened": opened,
+        "think_end": manifest["think_end"],
+        "prompt": prompt,
+        "thinking": settings.thinking if manifest["thinking"] else None,
+    }
 
 
 def replay_samples(

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from tells.config import Experiment
+from tells.report.safety import safety_report
 from tells.report.traits import traits_report
 from tells.report.uncertainty import uncertainty_report
 
-_REPORTS = {"uncertainty": uncertainty_report, "traits": traits_report}
+_REPORTS = {"uncertainty": uncertainty_report, "traits": traits_report, "safety": safety_report}
 
 
 def study_reports(

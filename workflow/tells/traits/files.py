@@ -11,8 +11,10 @@ import polars as pl
 
 from tells.config import TRAITS_FOLDER, ConfigError, Problem
 from tells.judge import EMPTY_TEXT, Rubric
-from tells.tables import read_json, write_json
+from tells.judge.unanswered import note_errors, unanswered_runs
 from tells.traits.scenarios import TraitDefinition, load_trait
+
+__all__ = ["load_traits", "note_unanswered", "read_rubric", "rubric_digest", "unanswered_runs"]
 
 
 def load_traits(root: Path, names: Iterable[str]) -> dict[str, TraitDefinition]:
@@ -66,18 +68,5 @@ def note_unanswered(scores: str | Path, table: pl.DataFrame) -> int:
     # What is empty was not asked about, and will not be.
     asked = table.filter(pl.col("reason").ne_missing(EMPTY_TEXT))
     errors = int(asked.select(pl.any_horizontal(pl.col(columns) == "error").sum()).item())
-    note = _note_of(Path(scores))
-    earlier = read_json(note) if note.exists() else {"runs": 0, "errors": 0}
-    if errors != earlier["errors"]:
-        write_json(note, {"runs": earlier["runs"] + bool(errors), "errors": errors})
+    note_errors(scores, errors)
     return errors
-
-
-def unanswered_runs(scores: Path) -> int | None:
-    """How many runs have left items of a table unanswered and noted it; None for none."""
-    note = _note_of(scores)
-    return read_json(note)["runs"] if note.exists() else None
-
-
-def _note_of(scores: Path) -> Path:
-    return scores.with_suffix(".unanswered.json")

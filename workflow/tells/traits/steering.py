@@ -113,7 +113,14 @@ def grid_rows(
 
 
 def report_rows(
-    chosen: SteeredRow | None, questions: Sequence[Question], samples: int, *, draws: int, seed: int, instruction: str
+    chosen: SteeredRow | None,
+    questions: Sequence[Question],
+    samples: int,
+    *,
+    draws: int,
+    random_samples: int,
+    seed: int,
+    instruction: str,
 ) -> list[SteeredRow]:
     """Answers to the report questions: unsteered, prompted, and where a point was chosen steered and by chance.
 
@@ -122,6 +129,7 @@ def report_rows(
         questions: the report questions.
         samples: answers per question and kind.
         draws: random vectors, of the chosen one's layer and coefficient.
+        random_samples: answers per question and random vector.
         seed: of the random vectors.
         instruction: what plain prompting says.
     """
@@ -135,7 +143,9 @@ def report_rows(
         direction = random_direction(len(chosen.candidate.vector), seed=seed + draw)
         candidate = Candidate(chosen.candidate.layer, RANDOM, direction.vector)
         point = replace(chosen, kind=RANDOM, candidate=candidate, draw=draw)
-        rows += [replace(point, question=question, sample=sample) for question, sample in asked]
+        rows += [
+            replace(point, question=question, sample=sample) for question, sample in asked if sample < random_samples
+        ]
     return rows
 
 

@@ -6,11 +6,7 @@ finds the files and makes prompts of what is read here.
 """
 
 import hashlib
-import io
-import json
-import re
-import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -19,30 +15,14 @@ from typing import Any
 import polars as pl
 
 from tells.tables import SCHEMAS
+from tells.tables.records import DataFileError, RowError, identifier_slug, read_records, repeated_ids
+from tells.tables.records import text_group as question_group
 
-SHOWN_PROBLEMS = 50
-
-
-class QuestionFileError(ValueError):
-    """A file of questions cannot be used as it is.
-
-    Attributes:
-        path: the file.
-        problems: every fault found, each with its row.
-    """
-
-    def __init__(self, path: Path | str, problems: Sequence[str]) -> None:
-        self.path = Path(path)
-        self.problems = tuple(problems)
-        shown = [f"  {problem}" for problem in self.problems[:SHOWN_PROBLEMS]]
-        if len(self.problems) > SHOWN_PROBLEMS:
-            shown.append(f"  … and {len(self.problems) - SHOWN_PROBLEMS} more")
-        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        super().__init__("\n".join([f"{path}: {count}", *shown]))
+ENDINGS = (".jsonl", ".json", ".parquet")
 
 
-class RowError(ValueError):
-    """One field of one row is at fault; the message completes "row 7: …"."""
+class QuestionFileError(DataFileError):
+    """A file of questions cannot be used as it is; see `DataFileError`."""
 
 
 @dataclass(frozen=True)
@@ -87,32 +67,6 @@ class Layout:
     def columns(self) -> tuple[str, ...]:
         """Every column that must be there."""
         return (*([self.id] if self.id else []), *self.question, self.answer)
-
-
-def question_group(question: str) -> str:
-    """Return the group of a question: equal for texts that differ only in case, width or white space.
-
-    Args:
-        question: the text of the question.
-
-    Returns:
-        The first 16 hexadecimal digits of the SHA-256 of the normalised text (NFKC, casefold, white
-        space collapsed).
-    """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", question).casefold())
-    return hashlib.sha256(" ".join(folded.split()).encode()).hexdigest()[:16]
-
-
-def slug(identifier: str) -> str:
-    """Return an id as a slug: lower case, `-` for all but letters a-z, digits, `.`, `_` and `-`.
-
-    Raises:
-        RowError: nothing is left.
-    """
-    text = re.sub(r"[^a-z0-9._-]+", "-", identifier.strip().lower()).lstrip("._-").rstrip("-")
-    if not text:
-        raise RowError(f"id {identifier!r} has no letter a-z and no digit")
-    return text
 
 
 def number_text(value: float | str) -> str:
@@ -195,7 +149,7 @@ def read_question_file(path: Path | str, format: str) -> Questions:
         raise ValueError(f"format {format!r} is unknown; known are {', '.join(LAYOUTS)}")
     path = Path(path)
     data = path.read_bytes()
-    records, problems = _records(path, data)
+    records, problems = read_records(path, data, endings=ENDINGS, unit="question")
     layouts = LAYOUTS[format]
     layout = next((one for one in layouts if records and set(one.columns) <= set(records[0][1])), layouts[0])
     questions = []
@@ -203,8 +157,8 @@ def read_question_file(path: Path | str, format: str) -> Questions:
         question, faults = _question(row, record, layout, format)
         problems += [(row, fault) for fault in faults]
         questions += [question] if question else []
-    problems += _repeated_ids(questions)
-    _raise_if_any(path, problems)
+    problems += repeated_ids(questions)
+    QuestionFileError.raise_if_any(path, problems)
     return Questions(tuple(questions), path, hashlib.sha256(data).hexdigest())
 
 
@@ -228,7 +182,7 @@ def read_samples(path: Path | str) -> tuple[Questions, pl.DataFrame]:
     """
     path = Path(path)
     data = path.read_bytes()
-    records, problems = _records(path, data)
+    records, problems = read_records(path, data, endings=ENDINGS, unit="question")
     questions, runs = [], []
     for row, record in records:
         question, faults = _question(row, record, LAYOUTS["jsonl"][0], "jsonl")
@@ -238,8 +192,8 @@ def read_samples(path: Path | str) -> tuple[Questions, pl.DataFrame]:
             questions.append(question)
         if question is not None and not faults:
             runs += _runs(question, record)
-    problems += _repeated_ids(questions)
-    _raise_if_any(path, problems)
+    problems += repeated_ids(questions)
+    QuestionFileError.raise_if_any(path, problems)
     frame = pl.DataFrame(runs, schema=SCHEMAS["samples"].columns)
     return Questions(tuple(questions), path, hashlib.sha256(data).hexdigest()), frame
 
@@ -280,96 +234,9 @@ def _question(row: int, record: dict[str, Any], layout: Layout, format: str) -> 
         faults.append(str(error))
     if layout.id is not None:
         try:
-            identifier = slug(_identifier(record[layout.id]))
+            identifier = identifier_slug(record[layout.id])
         except RowError as error:
             faults.append(str(error))
     if faults:
         return None, faults
     return Question(identifier, " ".join(text.strip() for text in texts), tuple(gold), row), []
-
-
-def _identifier(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise RowError(f"id {value!r} is neither a text nor a whole number")
-    return str(value)
-
-
-def _repeated_ids(questions: Sequence[Question]) -> list[tuple[int, str]]:
-    first: dict[str, int] = {}
-    problems = []
-    for question in questions:
-        row = first.setdefault(question.id, question.row)
-        if row != question.row:
-            problems.append((question.row, f"id {question.id!r} stands in row {row} already"))
-    return problems
-
-
-def _raise_if_any(path: Path, problems: list[tuple[int, str]]) -> None:
-    """Raise all problems in order of their rows; row 0 is the file as a whole."""
-    if problems:
-        ordered = sorted(problems, key=lambda problem: problem[0])
-        raise QuestionFileError(path, [f"row {row}: {text}" if row else text for row, text in ordered])
-
-
-Records = tuple[list[tuple[int, dict[str, Any]]], list[tuple[int, str]]]
-
-
-def _records(path: Path, data: bytes) -> Records:
-    """Return the (row, record) pairs of a file and the (row, problem) pairs of what cannot be read."""
-    readers = {".jsonl": _json_lines, ".json": _json_array, ".parquet": _parquet_rows}
-    if path.suffix not in readers:
-        return [], [(0, f"ending {path.suffix!r} is unknown; known are {', '.join(readers)}")]
-    rows, problems = readers[path.suffix](data)
-    records = [(row, record) for row, record in rows if isinstance(record, dict)]
-    problems += [(row, "not a JSON object") for row, record in rows if not isinstance(record, dict)]
-    if not rows and not problems:
-        problems.append((0, "the file is empty; it must hold at least one question"))
-    return records, problems
-
-
-def _json_lines(data: bytes) -> tuple[list[tuple[int, Any]], list[tuple[int, str]]]:
-    rows, problems = [], []
-    for row, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            rows.append((row, _parse_json(line)))
-        except RowError as error:
-            problems.append((row, str(error)))
-    return rows, problems
-
-
-def _json_array(data: bytes) -> tuple[list[tuple[int, Any]], list[tuple[int, str]]]:
-    if not data.strip():
-        return [], []
-    try:
-        array = _parse_json(data.removeprefix(b"\xef\xbb\xbf"))
-    except RowError as error:
-        return [], [(0, str(error))]
-    if not isinstance(array, list):
-        return [], [(0, "a .json file must hold one array of objects; for one object a line use .jsonl")]
-    return list(enumerate(array, start=1)), []
-
-
-def _parse_json(data: bytes) -> Any:
-    try:
-        return json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
-    except UnicodeDecodeError as error:
-        raise RowError(f"not UTF-8 (byte {error.start + 1}); save the file as UTF-8") from error
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
-        raise RowError(f"not JSON ({error.msg} at {where})") from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise RowError(f"not JSON ({name} is not a JSON number)")
-
-
-def _parquet_rows(data: bytes) -> tuple[list[tuple[int, Any]], list[tuple[int, str]]]:
-    if not data:
-        return [], []
-    try:
-        frame = pl.read_parquet(io.BytesIO(data))
-    except (pl.exceptions.PolarsError, OSError) as error:
-        return [], [(0, f"not a Parquet file ({error})")]
-    return list(enumerate(frame.iter_rows(named=True), start=1)), []

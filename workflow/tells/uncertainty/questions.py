@@ -8,15 +8,13 @@ of prompts that the sampling stage takes, for chat models and for completion mod
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import polars as pl
-import yaml
-from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import ConfigDict, PrivateAttr, model_validator
 
-from tells.config import ConfigError, Problem
 from tells.config.base import Definition
-from tells.config.load import UniqueKeyLoader
+from tells.config.data_sets import HubFiles, Text, commit_of, fetch_hub_file, load_description
 from tells.uncertainty.question_files import (
     Question,
     QuestionFileError,
@@ -43,8 +41,6 @@ __all__ = [
     "read_questions",
     "read_samples",
 ]
-
-Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
 
 PROMPTS_SCHEMA = {
     "prompt_id": pl.String,
@@ -78,20 +74,6 @@ class FewShotExample(Definition):
         if "<think>" in self.think or "</think>" in self.think or "\\boxed" in self.answer:
             raise ValueError("leave out <think>, </think> and \\boxed{}; they are added")
         return self
-
-
-class HubFiles(Definition):
-    """A data set on the Hugging Face hub.
-
-    Attributes:
-        id: repository of the data set, `owner/name`.
-        revision: branch, tag or commit.
-        files: for each split, the file in the repository that holds it.
-    """
-
-    id: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
-    revision: Text = "main"
-    files: Annotated[dict[str, Text], Field(min_length=1)]
 
 
 class QuestionSet(Definition):
@@ -155,20 +137,7 @@ def load_question_set(path: Path | str) -> QuestionSet:
             values.
     """
     path = Path(path)
-    if not path.is_file():
-        known = ", ".join(sorted(one.stem for one in path.parent.glob("*.yaml"))) or "none"
-        raise ConfigError([Problem(str(path), "", f"no such question set; its folder holds: {known}")])
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeyLoader)
-        question_set = QuestionSet.model_validate(content)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError([Problem(str(path), "", f"not YAML in UTF-8: {error}")]) from error
-    except ValidationError as error:
-        faults = error.errors(include_url=False)
-        raise ConfigError(
-            Problem(str(path), ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, "))
-            for fault in faults
-        ) from error
+    question_set = load_description(path, QuestionSet, "question set")
     question_set._source = path
     return question_set
 
@@ -201,24 +170,7 @@ def find_question_file(question_set: QuestionSet, *, path: Path | str | None = N
     if split not in question_set.hub.files:
         known = ", ".join(question_set.hub.files)
         raise ValueError(f"{question_set.name}: no split {split!r} in hub.files; there are: {known}")
-    return _download(question_set.name, question_set.hub, question_set.hub.files[split])
-
-
-def _download(name: str, hub: HubFiles, file: str) -> Path:
-    import httpx
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
-
-    try:
-        return Path(hf_hub_download(hub.id, file, repo_type="dataset", revision=hub.revision))
-    except (EntryNotFoundError, HfHubHTTPError, HFValidationError, httpx.HTTPError, OSError) as error:
-        raise FileNotFoundError(
-            f"{name}: {file} of the hub's data set {hub.id} (revision {hub.revision}) is not in the local "
-            f"cache and could not be fetched ({type(error).__name__}: {error}).\n"
-            f"Where the hub can be reached, fetch it once into the cache this machine reads (HF_HOME):\n"
-            f"  hf download {hub.id} {file} --repo-type dataset --revision {hub.revision}\n"
-            f"or name a copy of your own in the experiment: `path: FILE`."
-        ) from error
+    return fetch_hub_file(question_set.name, question_set.hub, question_set.hub.files[split])
 
 
 def read_questions(question_set: QuestionSet, *, path: Path | str | None = None, split: str | None = None) -> Questions:
@@ -241,10 +193,7 @@ def read_questions(question_set: QuestionSet, *, path: Path | str | None = None,
     questions = read_question_file(found, question_set.format)
     if path is not None or question_set.hub is None:
         return questions
-    # The hub's cache keeps each file under snapshots/COMMIT/.
-    parts = found.parts
-    revision = parts[parts.index("snapshots") + 1] if "snapshots" in parts else None
-    return replace(questions, revision=revision)
+    return replace(questions, revision=commit_of(found))
 
 
 def prompts_of(settings: Mapping[str, Any]) -> tuple[pl.DataFrame, dict[str, str | None]]:

@@ -26,7 +26,7 @@ from tells.judge.rubrics import SCHEMAS, Form, Prompt
 
 BASE_URL = "https://api.openai.com/v1"
 _TOP_TOKENS = 20
-_JSON_TOKENS = {"score": 64, "entailment": 64, "explanation": 400}
+_JSON_TOKENS = {"score": 64, "entailment": 64, "explanation": 400, "harm": 64}
 # These think before they answer, within the same limit; they take neither `max_tokens` nor a temperature.
 _REASONING_TOKENS = 4096
 _REASONING = re.compile(r"(gpt-5|o[1-9])(?![0-9a-z])", re.IGNORECASE)

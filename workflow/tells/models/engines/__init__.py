@@ -3,7 +3,7 @@
 `hf` is a decode loop of our own over transformers' forward pass; `vllm` runs vLLM in this process.
 """
 
-from tells.models.engines.base import Engine, Generation, Request, Steering
+from tells.models.engines.base import ConfidenceStop, Engine, Generation, Request, Steering
 from tells.models.engines.select import choose_engine, open_engine
 
-__all__ = ["Engine", "Generation", "Request", "Steering", "choose_engine", "open_engine"]
+__all__ = ["ConfidenceStop", "Engine", "Generation", "Request", "Steering", "choose_engine", "open_engine"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -25,13 +26,45 @@ class Steering:
 
 
 @dataclass(frozen=True)
+class ConfidenceStop:
+    """When a run ends for want of confidence.
+
+    The confidence of a token is minus the mean of the k largest log-probabilities of its step, raw distribution, in
+    single precision (`tells.models.confidence`). The run ends at the first full window whose mean is strictly below the
+    threshold; the window's last token is kept.
+
+    Attributes:
+        threshold: nats; -inf never stops.
+        window: tokens per window.
+        k: log-probabilities per step; 2 or more.
+    """
+
+    threshold: float
+    window: int
+    k: int = 20
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.threshold) or self.window < 1 or self.k < 2:
+            raise ValueError(f"{self}: the threshold must be a number, the window 1 or more, k 2 or more")
+
+
+@dataclass(frozen=True)
 class Request:
-    """One run to be generated: the ids of its prompt, its own seed, whether it is greedy, and how it is steered."""
+    """One run to be generated.
+
+    Attributes:
+        prompt_token_ids: the ids of its prompt.
+        seed: its own.
+        greedy: takes the most likely token at every step.
+        steering: how it is steered, if it is.
+        stop_below: when it ends for want of confidence; None for never.
+    """
 
     prompt_token_ids: tuple[int, ...]
     seed: int
     greedy: bool = False
     steering: Steering | None = None
+    stop_below: ConfidenceStop | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +74,8 @@ class Generation:
     Attributes:
         token_ids: [tokens] generated, the tokens of EOS and stop string included.
         text: what they say, without special tokens, EOS and stop string.
-        finish_reason: `stop` (EOS or a stop string) or `length`.
+        finish_reason: `stop` (EOS or a stop string), `confidence` (the request's `stop_below`) or `length`. Where more
+            than one holds at the last token, it is the one named first here.
         token_logprobs: [tokens] log-probability of each token, raw distribution (before temperature), nats.
         topk_logprobs: [tokens, k] the k largest log-probabilities of each step, falling; None where none were asked.
     """

@@ -1,14 +1,15 @@
 """The hf engine: a decode loop over transformers' forward pass.
 
 `generate` has no per-row seeds and keeps finished rows; this loop draws each row by its own seed, drops finished rows
-from the batch, prefills a shared prefix and shared prompts once, steers each row in its own way, and is equal to greedy
-`generate` (tested).
+from the batch, ends a row whose confidence falls below its own threshold, prefills a shared prefix and shared prompts
+once, steers each row in its own way, and is equal to greedy `generate` (tested).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,14 @@ from tokenizers.decoders import DecodeStream
 
 from tells.config import GenerationConfig
 from tells.models.attention import SharedPrefix
+from tells.models.confidence import WindowStop, token_confidence
 from tells.models.engines.base import Generation, Request, cut_at_stop
 from tells.models.forward import (
     Prefilled,
     common_prefix,
     compute_prefix,
     halve_on_memory_error,
-    logits_of,
+    logits_by_parts,
     prefill,
     run_block,
 )
@@ -92,27 +94,47 @@ def _samples_together(order: list[int], requests: Sequence[Request]) -> list[int
     return sorted(order, key=lambda index: (first[requests[index].prompt_token_ids], index))
 
 
+@dataclass
+class _Drawn:
+    """One step of a batch: tokens and their log-probabilities [rows], the largest [rows, k], confidence by k [rows]."""
+
+    tokens: list[int]
+    logprobs: list[float]
+    top: list[list[float]] | None = None
+    confidence: Mapping[int, list[float]] = field(default_factory=dict)
+
+
 class _Row:
     """What has been generated of one run."""
 
-    def __init__(self, request: Request, settings: GenerationConfig) -> None:
+    def __init__(self, request: Request, settings: GenerationConfig, keeps_top: bool) -> None:
         self.stream = DecodeStream(skip_special_tokens=True)
-        self.stop = settings.stop
+        self.stop, below = settings.stop, request.stop_below
+        self.window = None if below is None else (below.k, WindowStop(below.threshold, below.window))
         self.uniform = None if request.greedy else uniforms(request.seed, settings.max_new_tokens)
         self.token_ids: list[int] = []
         self.logprobs: list[float] = []
-        self.top: list[list[float]] = []
+        self.top: list[list[float]] | None = [] if keeps_top else None
         self.text = ""
         self.cut: int | None = None
 
-    def add(self, token_id: int, logprob: float, top: list[float] | None, backend: Any, eos: frozenset[int]) -> bool:
-        """Append a token; True when the run is over by EOS or stop string."""
+    def add(self, drawn: _Drawn, place: int, backend: Any, eos: frozenset[int]) -> str | None:
+        """Append the token drawn at this place of the batch; returns why the run is over, None where it goes on."""
+        token_id = drawn.tokens[place]
         self.token_ids.append(token_id)
-        self.logprobs.append(logprob)
-        if top is not None:
-            self.top.append(top)
-        if token_id in eos:
-            return True
+        self.logprobs.append(drawn.logprobs[place])
+        if self.top is not None and drawn.top is not None:
+            self.top.append(drawn.top[place])
+        if token_id in eos or self._meets_stop_string(token_id, backend):
+            return "stop"
+        if self.window is not None:
+            k, window = self.window
+            if window.add(drawn.confidence[k][place]):
+                return "confidence"
+        return None
+
+    def _meets_stop_string(self, token_id: int, backend: Any) -> bool:
+        """Add the token's text; True when the text holds a stop string."""
         piece = self.stream.step(backend, token_id)
         if not piece:
             return False
@@ -124,14 +146,8 @@ class _Row:
             self.cut = None if at is None else tail + at
         return self.cut is not None
 
-    def finished(self, stopped: bool, top_logprobs: int) -> Generation:
-        return Generation(
-            self.token_ids,
-            self.text[: self.cut],
-            "stop" if stopped else "length",
-            self.logprobs,
-            self.top if top_logprobs else None,
-        )
+    def finished(self, reason: str) -> Generation:
+        return Generation(self.token_ids, self.text[: self.cut], reason, self.logprobs, self.top)
 
 
 class _Batch:
@@ -146,7 +162,8 @@ class _Batch:
         prefix: SharedPrefix | None,
     ) -> None:
         self.loaded, self.settings, self.top_logprobs = loaded, settings, top_logprobs
-        self.rows = [_Row(request, settings) for request in requests]
+        self.stop_sizes = {request.stop_below.k for request in requests if request.stop_below is not None}
+        self.rows = [_Row(request, settings, bool(top_logprobs)) for request in requests]
         self.results: list[Generation | None] = [None] * len(requests)
         self.alive = list(range(len(requests)))
         self.greedy = torch.tensor([request.greedy for request in requests], device=loaded.model.device)
@@ -164,9 +181,9 @@ class _Batch:
         tokens = self.state.last_prompt_token
         for step in range(self.settings.max_new_tokens):
             with self.steered.attached("last" if step == 0 else "decode"):
-                logits = self._logits(tokens)
-            tokens, logprobs, top = self._choose(logits, step)
-            keep = self._append(tokens.tolist(), logprobs.tolist(), top)
+                hidden = self._step(tokens)
+            tokens, drawn = self._choose(hidden, step)
+            keep = self._append(drawn)
             if not keep:
                 break
             if len(keep) <= _WORTH_DROPPING * len(self.alive):
@@ -174,10 +191,11 @@ class _Batch:
                 tokens = tokens[torch.tensor(keep, device=tokens.device)]
         for index in self.alive:
             if self.results[index] is None:
-                self.results[index] = self.rows[index].finished(False, self.top_logprobs)
+                self.results[index] = self.rows[index].finished("length")
         return [result for result in self.results if result is not None]
 
-    def _logits(self, tokens: torch.Tensor) -> torch.Tensor:
+    def _step(self, tokens: torch.Tensor) -> torch.Tensor:
+        """One pass over the rows' next tokens; returns [rows, width]."""
         state = self.state
         state.mask = torch.nn.functional.pad(state.mask, (0, 1), value=True)
         visible = None if bool(state.mask.all()) else state.mask[:, None, None, :]
@@ -185,36 +203,45 @@ class _Batch:
             self.loaded.model, tokens[:, None], state.positions[:, None], state.cache, state.prefix, visible
         )
         state.positions = state.positions + 1
-        return logits_of(self.loaded.model, hidden[:, -1])
+        return hidden[:, -1]
 
-    def _choose(self, logits: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor, list[list[float]] | None]:
-        settings = self.settings
-        tokens = choose_tokens(
-            logits,
-            self.uniform[:, step],
-            self.greedy,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            top_k=settings.top_k,
-        )
-        normaliser = torch.logsumexp(logits, dim=-1, keepdim=True)
-        logprobs = (logits.gather(1, tokens[:, None]) - normaliser)[:, 0]
-        if not self.top_logprobs:
-            return tokens, logprobs, None
-        return tokens, logprobs, (logits.topk(self.top_logprobs, dim=-1).values - normaliser).tolist()
+    def _choose(self, hidden: torch.Tensor, step: int) -> tuple[torch.Tensor, _Drawn]:
+        """The next token of each row; every row's logits are finished with while they are in the cache."""
+        settings, size = self.settings, max(self.top_logprobs, *self.stop_sizes, 0)
+        tokens, logprobs, largest = [], [], []
+        for part, logits in logits_by_parts(self.loaded.model, hidden):
+            chosen = choose_tokens(
+                logits,
+                self.uniform[part, step],
+                self.greedy[part],
+                temperature=settings.temperature,
+                top_p=settings.top_p,
+                top_k=settings.top_k,
+            )
+            normaliser = torch.logsumexp(logits, dim=-1, keepdim=True)
+            tokens.append(chosen)
+            logprobs.append((logits.gather(1, chosen[:, None]) - normaliser)[:, 0])
+            if size:
+                largest.append(logits.topk(size, dim=-1).values - normaliser)
+        drawn = _Drawn((chosen := torch.cat(tokens)).tolist(), torch.cat(logprobs).tolist())
+        if size:
+            top = torch.cat(largest).cpu().numpy()
+            drawn.top = top[:, : self.top_logprobs].tolist() if self.top_logprobs else None
+            drawn.confidence = {k: token_confidence(top[:, :k]).tolist() for k in self.stop_sizes}
+        return chosen, drawn
 
-    def _append(self, tokens: list[int], logprobs: list[float], top: list[list[float]] | None) -> list[int]:
+    def _append(self, drawn: _Drawn) -> list[int]:
         """Give each row its token; returns the places in the batch of those that go on."""
         backend, eos = self.loaded.tokenizer.backend_tokenizer, self.loaded.eos_token_ids
         keep = []
         for place, index in enumerate(self.alive):
             if self.results[index] is not None:
                 continue
-            over = self.rows[index].add(tokens[place], logprobs[place], top[place] if top else None, backend, eos)
-            if over:
-                self.results[index] = self.rows[index].finished(True, self.top_logprobs)
-            else:
+            reason = self.rows[index].add(drawn, place, backend, eos)
+            if reason is None:
                 keep.append(place)
+            else:
+                self.results[index] = self.rows[index].finished(reason)
         return keep
 
     def _drop(self, keep: list[int]) -> None:

