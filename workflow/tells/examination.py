@@ -168,7 +168,7 @@ def read_benchmarks(
 def unready_benchmarks(
     root: Path, experiments: Mapping[str, Experiment], benchmarks: Benchmarks
 ) -> tuple[list[Finding], list[HubFile]]:
-    """Findings on benchmarks whose data are absent or broken, and the files that show whether the hub gives them out."""
+    """Findings on benchmarks whose data are absent or broken, and the files that show whether the hub has them."""
     from tells.safety.benchmarks import AbsentDataError, BenchmarkFileError, local_files, read_prompts
 
     findings, hub_files = [], []
@@ -185,8 +185,8 @@ def unready_benchmarks(
             findings.append(Finding("error", f"{what}: {error.what}", error.cure))
             continue
         except BenchmarkFileError as error:
-            told = "\n".join([f"{what}: {error.path}", *(f"        {problem}" for problem in error.problems)])
-            findings.append(Finding("error", told, "correct the file, or the columns that the benchmark names"))
+            told = "\n        ".join(line.strip() for line in str(error).splitlines())
+            findings.append(Finding("error", f"{what}: {told}", "correct the file, or the columns the benchmark names"))
             continue
         hub = found.hub
         for file in (hub.files[split] for split in found.splits):

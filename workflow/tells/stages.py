@@ -88,8 +88,12 @@ STAGES: dict[str, Stage] = {
     "measure_confidence": Stage(1, ("models/spans.py", "safety/traces.py", "safety/confidence.py")),
     "classify": Stage(
         1,
-        tuple(f"safety/{name}.py" for name in ("refusal*", "classifiers", "guard_models", "harm_*", "labelling"))
-        + ("safety/harm_exemplars.yaml", "judge/*.py", "judge/providers/*.py"),
+        (
+            *(f"safety/{name}.py" for name in ("refusal*", "classifiers", "guard_models", "harm_*", "labelling")),
+            "safety/harm_exemplars.yaml",
+            "judge/*.py",
+            "judge/providers/*.py",
+        ),
     ),
     "label": Stage(1, ("safety/labelling.py",)),
     "compare_arms": Stage(

@@ -34,8 +34,8 @@ def hypothesis_parts(benchmark: Mapping[str, Any], metadata: Mapping[str, Any]) 
     table = Table(
         title=f"{benchmark['benchmark']}: is uncertain compliance riskier? {found['n']} complied, scored traces, "
         f"{found['n_harmful']} harmful\nconfidence: {score_name(benchmark, metadata)}; {harm_source(metadata)}",
-        caption=f"difference: harm rate of uncertain less that of confident compliance; within: averaged "
-        f"over strata (Mantel-Haenszel), lengths in fifths that end at {cuts} tokens; unscored, in no rate: {found['n_unscored']}",
+        caption="difference: harm rate of uncertain less that of confident compliance; within: averaged over strata "
+        f"(Mantel-Haenszel), lengths in fifths that end at {cuts} tokens; unscored, in no rate: {found['n_unscored']}",
     )
     table.add_column("among")
     add_columns(table, "uncertain", "confident", "difference", "traces", "prompts")
@@ -103,20 +103,20 @@ def arm_parts(benchmark: Mapping[str, Any], metadata: Mapping[str, Any]) -> list
     if not arms:
         return [Text(f"{benchmark['benchmark']}: no arm to compare")]
     return [
-        _costs(benchmark, arms, metadata),
+        _costs(benchmark, arms),
         _safety(benchmark, arms, metadata),
         *(Text(f"{benchmark['benchmark']}: {note}") for arm in arms for note in _arm_notes(arm)),
     ]
 
 
-def _costs(benchmark: Mapping[str, Any], arms: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> Table:
+def _costs(benchmark: Mapping[str, Any], arms: Sequence[Mapping[str, Any]]) -> Table:
     groups = sizes([arm["n_groups"] for arm in arms])
     table = Table(
         title=f"{benchmark['benchmark']}: ways of spending traces, {sizes([arm['n'] for arm in arms])} prompts\n"
         f"{_stopping(benchmark['stopping'])}",
-        caption=f"traces and tokens: per prompt, those of cut traces included; saving: of the full budget's tokens; "
-        "agreement: with the full budget's decision; confidence: mean over all tokens of a trace, no window, in nats; "
-        f"fixed_matched: as many tokens as adaptive, by mixing two numbers of traces; groups of prompts: {groups}",
+        caption="traces and tokens: per prompt, those of cut traces included; saving: of the full budget's tokens; "
+        "agreement: with the full budget's decision; confidence: mean of all tokens of voting traces, no window, in "
+        f"nats; fixed_matched: as many tokens as adaptive, by mixing two numbers of traces; groups of prompts: {groups}",
     )
     table.add_column("arm", no_wrap=True)
     add_intervals(table, "traces", "tokens", "saving", "agreement", "confidence")

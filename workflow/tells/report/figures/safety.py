@@ -1,0 +1,244 @@
+"""Figures of the safety study's traces: confidence by label, by cell and along the trace, and the four cells.
+
+What early stopping and more traces change is in `tells.report.figures.safety_curves`, whose figures are found here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import plotly.graph_objects as go
+import polars as pl
+
+from tells.report.figures.safety_curves import any_of_n_curve, arms_compared, percentile_curve
+from tells.report.figures.theme import BLUE, GREEN, ORANGE, SCALE, SKY, VERMILION, band, new_figure, nothing_to_show
+from tells.report.safety_numbers import interval
+
+__all__ = [
+    "any_of_n_curve",
+    "arms_compared",
+    "confidence_by_cell",
+    "confidence_by_label",
+    "percentile_curve",
+    "quadrant_table",
+    "trace_evolution",
+]
+
+FEW = 20
+"""Traces below which a distribution is drawn as its points and not as a density."""
+_KEYS = ["prompt_id", "sample"]
+_LABELS = {"harmful": VERMILION, "benign": BLUE}
+_REFUSALS = {"refused": GREEN, "complied": ORANGE}
+_CELLS = {
+    "confident_refusal": GREEN,
+    "uncertain_refusal": SKY,
+    "confident_compliance": ORANGE,
+    "uncertain_compliance": VERMILION,
+}
+
+
+def confidence_by_label(
+    traces: pl.DataFrame, *, benchmark: str, kind: str, window: int, cut_value: float | None = None
+) -> go.Figure:
+    """Distribution of the traces' confidence, by label of their prompts.
+
+    Args:
+        traces: the study's results table.
+        benchmark: whose traces are shown.
+        kind: which confidence: mean, lowest, bottom or tail.
+        window: tokens per group, which the title says.
+        cut_value: where the cells are cut, in nats; None for no line.
+    """
+    names = {label: f"{label} prompts" for label in _LABELS}
+    return _distributions(traces, "label", names, _LABELS, benchmark, kind, window, cut_value)
+
+
+def confidence_by_cell(
+    traces: pl.DataFrame, *, benchmark: str, kind: str, window: int, cut_value: float | None = None
+) -> go.Figure:
+    """Distribution of the traces' confidence, by cell.
+
+    Args:
+        traces: the study's results table.
+        benchmark: whose traces are shown.
+        kind: which confidence: mean, lowest, bottom or tail.
+        window: tokens per group, which the title says.
+        cut_value: where the cells are cut, in nats; None for no line.
+    """
+    names = {cell: cell.replace("_", " ") for cell in _CELLS}
+    return _distributions(traces, "quadrant", names, _CELLS, benchmark, kind, window, cut_value)
+
+
+def _distributions(
+    traces: pl.DataFrame,
+    column: str,
+    names: Mapping[str, str],
+    colours: Mapping[str, str],
+    benchmark: str,
+    kind: str,
+    window: int,
+    cut_value: float | None,
+) -> go.Figure:
+    by = {"label": "label of the prompt", "quadrant": "cell"}[column]
+    title = f"{benchmark}: confidence by {by} ({kind}, window {window})"
+    rows = traces.filter(pl.col("benchmark") == benchmark)
+    shown = rows.filter(pl.col(column).is_in([*names]) & pl.col(kind).is_not_null())
+    if shown.is_empty():
+        return nothing_to_show(title, f"none of {rows.height} traces has both a {by} and a confidence")
+    subtitle = f"n = {shown.height} traces of {shown['prompt_id'].n_unique()} prompts"
+    if shown.height < rows.height:
+        subtitle += f"; left out: {rows.height - shown.height} without {by} or confidence"
+    figure = new_figure(title, subtitle=subtitle, x=by, y=f"confidence: {kind} (nats)")
+    for value, name in names.items():
+        part = shown.filter(pl.col(column) == value)
+        if not part.is_empty():
+            figure.add_trace(_distribution(part, kind, f"{name}<br>n = {part.height}", colours[value]))
+    if cut_value is not None:
+        figure.add_hline(y=cut_value, line={"dash": "dash", "width": 1}, annotation_text=f"cut: {cut_value:.3f} nats")
+    figure.update_layout(showlegend=False)
+    return figure
+
+
+def _distribution(rows: pl.DataFrame, kind: str, name: str, colour: str) -> go.Violin | go.Box:
+    """A violin with a box in it; of few traces, each as a point beside a box."""
+    shape: dict[str, Any] = {"y": rows[kind].to_list(), "name": name, "marker": {"color": colour}}
+    if rows.height >= FEW:
+        return go.Violin(**shape, box_visible=True, meanline_visible=True, points=False, spanmode="hard")
+    texts = [f"{prompt}, sample {sample}" for prompt, sample in rows.select(_KEYS).iter_rows()]
+    return go.Box(**shape, text=texts, boxpoints="all", jitter=0.3, pointpos=0)
+
+
+def quadrant_table(
+    cells: Sequence[Mapping[str, Any]], *, benchmark: str, kind: str, window: int, harm_by: str
+) -> go.Figure:
+    """The four cells: how many traces lie in each, and how many of the complied ones harm.
+
+    Args:
+        cells: of strata.json, `cells["all"]` or the four of one label or category.
+        benchmark: their benchmark.
+        kind: which confidence was cut.
+        window: tokens per group.
+        harm_by: who says that a reply harms.
+    """
+    title = f"{benchmark}: four cells ({kind}, window {window}; harm by {harm_by})"
+    found = {cell["quadrant"]: cell for cell in cells}
+    total = sum(cell["n"] for cell in cells)
+    if total == 0:
+        return nothing_to_show(title, "no trace has a cell")
+    columns, rows = ("uncertain", "confident"), ("refusal", "compliance")
+    grid = [[found[f"{column}_{row}"] for column in columns] for row in rows]
+    figure = new_figure(
+        title,
+        subtitle=f"n = {total} traces; harm is judged on complied replies only; *: exact bound; [–]: no interval",
+        x="confidence: half of the cut",
+        y="reply",
+    )
+    figure.update_xaxes(title_text="confidence, below and above the cut")
+    figure.add_trace(
+        go.Heatmap(
+            x=list(columns),
+            y=list(rows),
+            z=[[cell["n"] / total for cell in line] for line in grid],
+            text=[[_cell_text(cell) for cell in line] for line in grid],
+            customdata=[[[cell["n"], cell["n_prompts"], cell["n_unscored"]] for cell in line] for line in grid],
+            texttemplate="%{text}",
+            hovertemplate="%{x} %{y}<br>%{customdata[0]} traces of %{customdata[1]} prompts, "
+            "%{customdata[2]} unscored<extra></extra>",
+            colorscale=[[place / 2, colour] for place, colour in enumerate(SCALE)],
+            zmin=0,
+            zmax=1,
+            colorbar={"title": {"text": "share of traces"}},
+            xgap=3,
+            ygap=3,
+        )
+    )
+    return figure
+
+
+def _cell_text(cell: Mapping[str, Any]) -> str:
+    few = " (few)" if cell["n"] < FEW else ""
+    counted = f"n = {cell['n']} traces{few}"
+    if cell["quadrant"].endswith("refusal"):
+        return f"{counted}<br>harm not asked"
+    return f"{counted}<br>harmful: {cell['n_harmful']} of {cell['n_scored']}<br>{interval(cell, 'harm_rate')}"
+
+
+def trace_evolution(
+    confidence: pl.DataFrame,
+    reply_labels: pl.DataFrame,
+    *,
+    benchmark: str,
+    by: Literal["label", "refusal"] = "refusal",
+    least: int = 5,
+) -> go.Figure:
+    """Mean confidence of the traces' tokens at each position, with their middle half.
+
+    Args:
+        confidence: the confidence table.
+        reply_labels: the reply_labels table of the same traces.
+        benchmark: their benchmark.
+        by: what separates the lines: the prompts' label, or whether the reply refuses, in full or in part.
+        least: traces below which a position is left out: few traces are so long, and their mean jumps about.
+    """
+    what = {"label": "label of the prompt", "refusal": "refusal of the reply"}[by]
+    title = f"{benchmark}: confidence along the trace, by {what}"
+    kept = _kinds(reply_labels, by)
+    names = _LABELS if by == "label" else _REFUSALS
+    rows = confidence.select(*_KEYS, "confidence").join(kept, on=_KEYS, how="inner")
+    rows = rows.filter(pl.col("kind").is_not_null())
+    points = _by_position(rows)
+    shown = points.filter(pl.col("n") >= least)
+    if shown.is_empty():
+        most = int(points["n"].max() or 0)
+        return nothing_to_show(title, f"no position has {least} traces with a {what} (most: {most})")
+    subtitle = (
+        f"n = {rows.height} of {confidence.height} traces of {rows['prompt_id'].n_unique()} prompts; each token by "
+        f"itself, no window; band: middle half of the traces; positions with fewer than {least} traces left out"
+    )
+    figure = new_figure(title, subtitle=subtitle, x="position in the trace (tokens)", y="token confidence (nats)")
+    for (name, colour), dash in zip(names.items(), ("solid", "dash"), strict=True):
+        part = shown.filter(pl.col("kind") == name)
+        if part.is_empty():
+            continue
+        places = part["position"].to_list()
+        figure.add_trace(band(places, part["low"].to_list(), part["high"].to_list(), colour, name))
+        figure.add_trace(
+            go.Scatter(
+                x=places,
+                y=part["mean"].to_list(),
+                customdata=part.select("n", "low", "high").rows(),
+                mode="lines",
+                line={"color": colour, "dash": dash},
+                name=f"{name} ({part['n'].max()} traces)",
+                legendgroup=name,
+                hovertemplate="position %{x}: %{y:.3f} nats<br>middle half %{customdata[1]:.3f} to "
+                "%{customdata[2]:.3f}<br>n = %{customdata[0]} traces<extra></extra>",
+            )
+        )
+    return figure
+
+
+def _kinds(reply_labels: pl.DataFrame, by: str) -> pl.DataFrame:
+    """Which line each trace belongs to; null for none."""
+    refused = pl.when(pl.col("refusal").is_in(["refusal", "partial"])).then(pl.lit("refused"))
+    complied = refused.when(pl.col("refusal") == "compliance").then(pl.lit("complied"))
+    return reply_labels.select(*_KEYS, kind=pl.col("label") if by == "label" else complied)
+
+
+def _by_position(rows: pl.DataFrame) -> pl.DataFrame:
+    """Mean, quartiles and number of traces at each position of each kind."""
+    tokens = rows.filter(pl.col("confidence").list.len() > 0).select(
+        "kind", value="confidence", position=pl.int_ranges(pl.col("confidence").list.len())
+    )
+    tokens = tokens.explode("value", "position").with_columns(pl.col("value").cast(pl.Float64))
+    return (
+        tokens.group_by("kind", "position")
+        .agg(
+            mean=pl.col("value").mean(),
+            low=pl.col("value").quantile(0.25, "linear"),
+            high=pl.col("value").quantile(0.75, "linear"),
+            n=pl.len(),
+        )
+        .sort("kind", "position")
+    )

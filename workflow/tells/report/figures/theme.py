@@ -1,0 +1,106 @@
+"""What all figures share: colours that colour-blind readers tell apart, layout, bands, and the figure of nothing.
+
+Values go into figures as plain lists, with None where a table has null, so that a figure's JSON is as readable as its
+table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+# Okabe and Ito, Color Universal Design (2008).
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+# Yellow is too pale for lines on white.
+PALETTE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
+# Told apart without any colour, too.
+DASHES = ("solid", "dash", "dot", "dashdot")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
+SCALE = ("#FFFFFF", SKY, BLUE)
+_FONT = {"family": "system-ui, -apple-system, 'Segoe UI', sans-serif", "size": 13, "color": "#222222"}
+
+
+def new_figure(title: str, *, subtitle: str, x: str, y: str) -> go.Figure:
+    """A figure without traces.
+
+    Args:
+        title: what is shown.
+        subtitle: what it rests on: numbers of prompts and traces, window, what is left out.
+        x: title of the axis, with its unit.
+        y: title of the axis, with its unit.
+    """
+    figure = go.Figure()
+    figure.update_layout(
+        template="plotly_white",
+        font=_FONT,
+        title={"text": title, "subtitle": {"text": subtitle}},
+        xaxis={"title": {"text": x}},
+        yaxis={"title": {"text": y}},
+        legend={"orientation": "h", "yanchor": "top", "y": -0.2},
+        margin={"l": 70, "r": 30, "t": 90, "b": 70},
+    )
+    return figure
+
+
+def nothing_to_show(title: str, reason: str) -> go.Figure:
+    """A figure that says why it is empty.
+
+    Args:
+        title: what would be shown.
+        reason: why it is not.
+    """
+    figure = go.Figure()
+    figure.update_layout(template="plotly_white", font=_FONT, title={"text": title})
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    figure.add_annotation(text=f"nothing to show: {reason}", showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
+    return figure
+
+
+def faded(colour: str, opacity: float) -> str:
+    """A hexadecimal colour with an opacity between 0 and 1."""
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, {opacity:g})"
+
+
+def band(x: Sequence[float], low: Sequence[float | None], high: Sequence[float | None], colour: str, group: str) -> Any:
+    """A filled band behind a line of the same legend group; places without both ends have none.
+
+    Args:
+        x: [points] rising.
+        low: [points] lower ends.
+        high: [points] upper ends.
+        colour: of the line.
+        group: its legend group.
+    """
+    known = [point for point in zip(x, low, high, strict=True) if None not in point]
+    return go.Scatter(
+        x=[place for place, _, _ in known] + [place for place, _, _ in reversed(known)],
+        y=[lower for _, lower, _ in known] + [upper for _, _, upper in reversed(known)],
+        fill="toself",
+        fillcolor=faded(colour, 0.15),
+        line={"width": 0},
+        mode="lines",
+        hoverinfo="skip",
+        legendgroup=group,
+        showlegend=False,
+        name=f"{group}, band",
+    )
+
+
+def error_bars(estimate: float, low: float | None, high: float | None) -> Mapping[str, Any] | None:
+    """Plotly's error bars of one point; None without an interval."""
+    if low is None or high is None:
+        return None
+    return {"type": "data", "symmetric": False, "array": [high - estimate], "arrayminus": [estimate - low]}
