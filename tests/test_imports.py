@@ -65,7 +65,8 @@ def library_imports(path: Path) -> set[str]:
 
 def light_modules() -> list[str]:
     """Modules that must load nothing heavy."""
-    light = {"stats", "config", "tables", "uncertainty", "judge", "stages", "jobs", "progress", "shards", "doctor"}
+    light = {"config", "stats", "stages", "tables", "jobs", "progress", "shards", "judge", "doctor"}
+    light |= {"uncertainty", "safety"}
     found = [name for name in map(dotted, modules()) if package(name) in light]
     return ["tells", "tells.models", "tells.models.spans", "tells.models.materialise", *found]
 

@@ -19,9 +19,31 @@ import yaml
 from workflow_helpers import ROOT, SNAKEMAKE, environment, make_clone
 
 from tells.config import JudgeConfig, Site
+from tells.config.safety import (
+    ConfidenceConfig,
+    Kind,
+    LabelConfig,
+    SafetyCollection,
+    SafetyConfig,
+    SafetyInferenceConfig,
+    StoppingConfig,
+    StrataConfig,
+)
 from tells.config.traits import SteerConfig, TraitsConfig, VetConfig
 from tells.judge.exchange import Reply
 from tells.judge.protocol import Judgement, Status
+from tells.safety import arms, labelling
+from tells.safety.adaptive import CUT
+from tells.safety.arms_summary import arms_summary
+from tells.safety.benchmarks import PROMPTS_SCHEMA as BENCHMARK_PROMPTS
+from tells.safety.constant_classifier import Guard
+from tells.safety.hypothesis import ORIENTATIONS, Estimate, Hypothesis, Ranking, RiskDifference
+from tells.safety.label_agreement import AGREEMENT_SCHEMA
+from tells.safety.label_sheet import CLASSIFIERS
+from tells.safety.rates import Rate
+from tells.safety.reply_events import VOCABULARY
+from tells.safety.results import strata_record
+from tells.safety.strata import CELLS, HELD_OUT, QUADRANTS, Cell, strata_table
 from tells.tables import SCHEMAS
 from tells.traits import steering
 from tells.traits.cautions import _DIAGNOSES, Caution
@@ -35,8 +57,8 @@ from tells.traits.summary import _ENDINGS, summarise_trait, traits_table
 from tells.traits.vetting import Outcome, StageCount, Survivors, Thresholds, Vetting
 
 PAGES = [
-    *("README.md", "CHANGELOG.md", "config/README.md", "config/questions/README.md"),
-    *("docs/outputs.md", "docs/workflow.md", "docs/errors.md"),
+    *("README.md", "CHANGELOG.md", "config/README.md", "config/questions/README.md", "config/benchmarks/README.md"),
+    *("docs/outputs.md", "docs/workflow.md", "docs/errors.md", "docs/safety.md"),
 ]
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 FILE_BLOCK = re.compile(
@@ -45,6 +67,7 @@ FILE_BLOCK = re.compile(
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(r"(?<![\w./~{}-])(?:config|docs|envs|experiments|profiles|resources|rules|tests|workflow)/[\w./*-]+")
 MODEL = "resources/models/smollm2-135m-instruct/model.json"
+EMBEDDING = "resources/models/all-minilm-l6-v2/model.json"
 
 
 def text_of(page: str) -> str:
@@ -122,7 +145,8 @@ def named_paths() -> Iterator[tuple[str, str]]:
     """(page, path) of every path below the top that stands in code; folders and paths with placeholders left out."""
     shown = {name for name, _ in files_of_examples()}
     invented = shown | {"config/questions/rivers.jsonl", "config/questions/rivers.yaml", "config/questions/NAME.yaml"}
-    invented |= {"config/traits/behavioral/brevity"}
+    invented |= {"config/traits/behavioral/brevity", "config/benchmarks/NAME.yaml"}
+    invented |= {f"config/benchmarks/kitchen.{ending}" for ending in ("csv", "yaml")}
     for page in PAGES:
         for code in code_of(page):
             for path in PATH.findall(code):
@@ -137,7 +161,11 @@ def is_made(path: str) -> bool:
 
 
 # A message that is about a definition gone wrong may name one that is not there.
-MISSPELT = {("docs/errors.md", "experiments/dmeo.yaml"), ("docs/errors.md", "config/traits/epistemic/hope")}
+MISSPELT = {
+    ("docs/errors.md", "experiments/dmeo.yaml"),
+    ("docs/errors.md", "config/traits/epistemic/hope"),
+    ("docs/errors.md", "config/benchmarks/xsest.yaml"),
+}
 
 
 @pytest.mark.parametrize(
@@ -184,14 +212,15 @@ def test_every_tells_line_is_understood_in_a_fresh_clone(clone, page, line):
         words += ["-n"] if len(words) > 2 else ["--", "--profile", "cpu", "-n"]
     done = run([sys.executable, "-m", "tells.cli", *words[1:]], clone)
     # 1 says that something is missing, as it is in a fresh clone; 2 that the line is wrong.
-    assert done.returncode == 0 or (words[1] in ("show", "doctor", "project") and done.returncode == 1), done.stdout
+    reads_results = words[1] in ("show", "doctor", "project", "label-sheet", "label-agreement")
+    assert done.returncode == 0 or (reads_results and done.returncode == 1), done.stdout
     assert "Traceback" not in done.stdout
 
 
 def test_examples_are_found_in_readme():
     names = [name for name, _ in files_of_examples()]
     assert {"config/questions/rivers.jsonl", "config/questions/rivers.yaml", "config/models.yaml"} <= set(names)
-    assert sum(name.startswith("experiments/") for name in names) == 4
+    assert sum(name.startswith("experiments/") for name in names) == 5
     for name, content in files_of_examples():
         lines = content.splitlines() if name.endswith(".jsonl") else []
         assert all(json.loads(line) for line in lines), name
@@ -199,12 +228,14 @@ def test_examples_are_found_in_readme():
 
 @pytest.mark.slow
 def test_the_examples_of_readme_make_experiments_and_read_their_data(clone):
-    names = ["rivers", "answers", "pair-smollm2-135m-instruct", "pair-smollm2-360m"]
+    names = ["rivers", "answers", "refusals", "pair-smollm2-135m-instruct", "pair-smollm2-360m"]
     done = run([*SNAKEMAKE, "-n", "--profile", "cpu", "--config", f"experiments={','.join(names)}"], clone)
     assert done.returncode == 0, done.stdout
     assert all(f"experiments/{name}/uncertainty/results.json" in done.stdout for name in names)
+    assert "experiments/refusals/safety/xstest/strata.json" in done.stdout
     wanted = [f"experiments/{name}/uncertainty/rivers/prompts.parquet" for name in ("rivers", "answers")]
-    made = run([*SNAKEMAKE, "--profile", "cpu", *wanted, "--config", "experiments=rivers,answers"], clone)
+    wanted.append("experiments/refusals/safety/builtin/prompts.parquet")
+    made = run([*SNAKEMAKE, "--profile", "cpu", *wanted, "--config", "experiments=rivers,answers,refusals"], clone)
     assert made.returncode == 0, made.stdout
     clusters = "experiments/answers/uncertainty/rivers/entropy.parquet"
     made = run([*SNAKEMAKE, "--profile", "cpu", clusters, "--config", "experiments=answers"], clone)
@@ -225,13 +256,14 @@ def test_the_graphs_show_every_rule_and_no_other():
         for path in files
         for name in re.findall(r"^(?:rule|checkpoint) (\w+):", path.read_text(), flags=re.MULTILINE)
     }
-    assert nodes == rules - {"uncertainty", "traits", "vectors", "steering"}
+    assert nodes == rules - {"uncertainty", "traits", "safety", "vectors", "steering"}
 
 
 def notebooks() -> list[str]:
-    """The Python of README, once the model it loads is there."""
-    if not (ROOT / MODEL).exists():
-        fetched = run([*SNAKEMAKE, "--profile", "cpu", MODEL], ROOT)
+    """The Python of README, once the models it loads are there."""
+    missing = [model for model in (MODEL, EMBEDDING) if not (ROOT / model).exists()]
+    if missing:
+        fetched = run([*SNAKEMAKE, "--profile", "cpu", *missing], ROOT)
         assert fetched.returncode == 0, fetched.stdout
     return [block for _, kind, block in FENCE.findall(text_of("README.md")) if kind == "python"]
 
@@ -255,6 +287,18 @@ def test_the_notebook_of_readme_runs_as_it_stands():
     done = run([sys.executable, "-c", program], ROOT)
     assert done.returncode == 0, done.stdout
     assert "discrete" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_safety_study_of_readme_runs_as_it_stands():
+    block = notebooks()[2]
+    assert MODEL in block
+    assert str(Path(EMBEDDING).parent) in block
+    program = block + "\nassert len(study.arms_summary) == 7 and study.samples.height == len(prompts) * 8\n"
+    done = run([sys.executable, "-c", program], ROOT)
+    assert done.returncode == 0, done.stdout
+    for word in ("single {", "fixed_budget {", "adaptive {", "uncertain_compliance ", "'difference': "):
+        assert word in done.stdout, done.stdout
 
 
 def test_readme_holds_no_results_of_our_own():
@@ -292,7 +336,12 @@ def test_every_column_of_every_table_is_explained():
     from tells.uncertainty.questions import PROMPTS_SCHEMA
 
     text = text_of("docs/outputs.md")
-    columns = {*PROMPTS_SCHEMA, *ENTROPY_SCHEMA, *(name for schema in SCHEMAS.values() for name in schema.columns)}
+    columns = {
+        *PROMPTS_SCHEMA,
+        *BENCHMARK_PROMPTS,
+        *ENTROPY_SCHEMA,
+        *(name for schema in SCHEMAS.values() for name in schema.columns),
+    }
     assert not [column for column in sorted(columns) if f"`{column}`" not in text]
 
 
@@ -302,7 +351,8 @@ def test_every_output_file_is_explained():
     for path in (ROOT / "rules").glob("*.smk"):
         for output in re.findall(r"^ {4}output:\n((?: {8}.*\n)+)", path.read_text(), flags=re.MULTILINE):
             for name in re.findall(r'"([^"]+)"', output):
-                assert Path(name.replace("{{shard}}", "0000")).name in text, name
+                shown = name.replace("{{shard}}", "0000").replace("{{classifier}}", "{classifier}")
+                assert Path(shown).name in text, name
 
 
 def test_every_metric_baseline_and_key_of_a_record_is_explained():
@@ -337,6 +387,11 @@ def section_of(page: str, heading: str) -> str:
     return FENCE.sub("", text_of(page))[places[index][1] : end]
 
 
+SAFETY_COLLECTIONS = (
+    "`safety.collections`, by name (`shards`, `steering`, `models` and `agreement` are taken; `{}` takes all defaults):"
+)
+
+
 @pytest.mark.parametrize(
     ("definition", "heading"),
     [
@@ -346,12 +401,22 @@ def section_of(page: str, heading: str) -> str:
         (VetConfig, "`vet`:"),
         (SteerConfig, "`steer`:"),
         (DefinitionFile, "`definition.yaml`:"),
+        (SafetyConfig, "### `safety`"),
+        (SafetyInferenceConfig, "### `safety`"),
+        (SafetyCollection, SAFETY_COLLECTIONS),
+        (ConfidenceConfig, "`confidence`:"),
+        (StoppingConfig, "`stopping`:"),
+        (LabelConfig, "`labels`:"),
+        (StrataConfig, "`strata`:"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
 def test_every_key_stands_in_the_section_of_its_definition(definition, heading):
     text = section_of("config/README.md", heading)
     assert not [key for key in definition.model_fields if f"`{key}`" not in text]
+
+
+LABELS_HEADING = "### " + ", ".join(f"{name}_labels.parquet" for name in CLASSIFIERS)
 
 
 @pytest.mark.parametrize(
@@ -363,6 +428,15 @@ def test_every_key_stands_in_the_section_of_its_definition(definition, heading):
         ("search", "### steering/search.parquet, steering/report.parquet"),
         ("search_scores", "### steering/search_scores.parquet, steering/report_scores.parquet"),
         ("projections", "## Samples along a trait: projections.parquet"),
+        ("confidence", "### confidence.parquet"),
+        ("patterns_labels", LABELS_HEADING),
+        ("reply_labels", "### reply_labels.parquet"),
+        ("arms", "### arms.parquet"),
+        ("sweep", "### sweep.parquet"),
+        ("any_of_n", "### any_of_n.parquet"),
+        ("strata", "### strata.parquet"),
+        ("online", "### shards/online-0000.parquet, online.parquet"),
+        ("traces", "### results.parquet of the safety study"),
     ],
 )
 def test_every_column_stands_in_the_section_of_its_table(kind, heading):
@@ -391,8 +465,15 @@ def test_every_rule_and_target_is_named_on_the_page_of_the_workflow():
 
 
 def of_traits() -> str:
-    """The part of the page of outputs that is about the traits study."""
-    return text_of("docs/outputs.md").partition("## Of a trait: ")[2]
+    """The part of the page of outputs that is about the traits study, and about what all studies have."""
+    of_traits = text_of("docs/outputs.md").partition("## Of a trait: ")[2]
+    return of_traits.replace(of_safety(), "")
+
+
+def of_safety() -> str:
+    """The part of the page of outputs that is about the safety study."""
+    text = text_of("docs/outputs.md").partition("## Of a benchmark: ")[2]
+    return text.partition("## Beside the experiments")[0]
 
 
 def keys_of_content(content: object) -> Iterator[str]:
@@ -469,6 +550,78 @@ def test_every_value_that_traits_files_can_hold_is_explained():
     assert not [name for name in sorted(names) if f"`{name}`" not in text]
 
 
+def safety_tables() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Confidence and labels of a few replies: of a harmful prompt and a benign one, each refused and answered."""
+    rows = [
+        {"prompt_id": label, "group": label, "sample": sample, "label": label, "category": "tea"}
+        | {"truncated": False, "empty": False, "stop_label": refusal, "refusal": refusal}
+        | {"harm": None if sample == 0 else "harmful", "mean": 1.0 + sample, "answer_start": 0, "answer_stop": 3}
+        | {"n_tokens": 3, "confidence": [1.0 + sample] * 3}
+        for label in ("harmful", "benign")
+        for sample, refusal in enumerate(["refusal", "compliance", "compliance"])
+    ]
+    return tuple(
+        pl.DataFrame(
+            [{name: row.get(name) for name in SCHEMAS[kind].columns} for row in rows], schema=SCHEMAS[kind].columns
+        )
+        for kind in ("confidence", "reply_labels")
+    )
+
+
+def test_every_key_of_the_safety_files_is_explained():
+    confidence, labels = safety_tables()
+    drawn = {"bootstrap": 5, "level": 0.95, "seed": 0}
+    cut, facts = strata_table(labels, confidence, kind="mean", config=StrataConfig(), seed=0)
+    record = strata_record(cut, confidence, labels, facts, **drawn)
+    table = arms.arms_table(confidence, labels, stopping=StoppingConfig(warmup=2, draws=2), window=2, budget=3, seed=0)
+    written = (Cell, Rate, Hypothesis, RiskDifference, Estimate, Ranking, Guard)
+    names = {field.name for kind in written for field in fields(kind)} - {"guard"}
+    labelled = {key for part in record["hypothesis"]["by_label_rankings"] for key in [part]}
+    names |= {*keys_of_content(record)} - labelled
+    names |= {*keys_of_content(arms_summary(table, **drawn)), "benchmarks", "benchmark", "stopping"}
+    text = of_safety()
+    assert "`uncertain_means_harmful`" in text
+    assert {"cut_value", "n_at_cut", "n_undecided", "prevalence", "length_cuts"} <= names
+    assert not [name for name in sorted(names) if f"`{name}`" not in text]
+
+
+def test_every_value_that_safety_files_can_hold_is_explained():
+    confidence, labels = safety_tables()
+    table = arms.arms_table(confidence, labels, stopping=StoppingConfig(warmup=2, draws=2), window=2, budget=3, seed=0)
+    statuses = (labelling.SCORED, labelling.UNSCORED, labelling.NOT_ASKED)
+    words = {word for known in VOCABULARY.values() for word in known if word}
+    names = {*table["arm"], "fixed_5", "online", *statuses, *words, *QUADRANTS, *ORIENTATIONS, CELLS, HELD_OUT}
+    names |= {*get_args(Kind), "bootstrap", "exact", "asr_at_1", "any_of_n", "majority", "harm_score", CUT}
+    text = of_safety()
+    assert not [name for name in sorted(names) if f"`{name}`" not in text]
+
+
+def test_every_classifier_arm_rule_and_score_is_defined_on_the_page_of_the_study():
+    text = text_of("docs/safety.md")
+    rules = get_args(StoppingConfig.model_fields["rule"].annotation)
+    names = {*CLASSIFIERS, *rules, *get_args(Kind), "single", "fixed_5", "fixed_budget", "fixed_matched", "adaptive"}
+    assert not [name for name in sorted(names) if f"`{name}`" not in text]
+
+
+def test_the_defaults_that_the_page_of_the_study_names_are_the_defaults():
+    text = text_of("docs/safety.md")
+    stopping, confidence, strata = StoppingConfig(), ConfidenceConfig(), StrataConfig()
+    assert f"the default is {confidence.window}," in text
+    assert f"has {stopping.consensus} of the weight" in text
+    assert f"≥ {stopping.certainty} for the two counts" in text
+    assert f"at most {stopping.vote_entropy} nats" in text
+    assert f"(`draws`, {stopping.draws})" in text
+    assert (confidence.fraction, strata.cut, stopping.keep) == (0.1, 0.5, 0.1)
+    assert f"(`top_logprobs`, {SafetyConfig.model_fields['top_logprobs'].default})" in text
+
+
+def test_every_column_of_the_agreement_with_people_is_named():
+    assert {"n", "n_false", "n_missed", "n_unclear", "n_undecided", "f1_at_worst", "kappa"} <= {*AGREEMENT_SCHEMA}
+    section = section_of("docs/outputs.md", "### label_sheet.csv, label_sheet.key.json")
+    for word in ("groups", "positive by people", "false", "missed", "unclear", "left open", "kappa", "F1 at worst"):
+        assert word in section, word
+
+
 # What is told twice
 
 
@@ -512,6 +665,29 @@ def test_the_messages_of_the_error_page_are_those_of_the_code():
         *("must be at least ", " for the offline judge, which ", " unsteered answers with a log-likelihood; "),
         *("the unsteered answers have a mean coherence of ", "exemplars of the two poles cannot be told apart"),
         *("clustering.text is judge, and the offline judge cannot compare answers", "no vector of "),
+        *("`splits` goes with `hub`: ", "a label rule has one of the keys ", "label.split must give a label to each "),
+        *("its data do not come with the project", "Name your copy in the experiment: ", "lacks ", "is none of them"),
+        *("(`path`) is a folder", "is missing; the file holds ", "the prompt is empty (column ", "is not a number"),
+        *(") is unknown; known are ", "is also the name of twins", "is neither 0 nor 1", "no row has "),
+        *("what an example answers; replace those `examples`", "a completion model has no system turn"),
+        *(" must be below budget ", ": else nothing can stop", "safety.labels asks the judge, but judge.provider is "),
+        *("asks a model to follow a rubric", "the guard's answer cannot be read: ", "is too short for its form"),
+        *(
+            "of the guard that cannot be broken",
+            "scored after a cut in the middle",
+            "the classifier sees no reply (N/A)",
+        ),
+        *("own template differs from the form of Llama Guard 3", "has no top-k log-probabilities: sample again with "),
+        *(": k is exact", "has a log-probability that is not finite", "a constant classifier would reach "),
+        *(
+            "whose rates say little: ",
+            "none can be held out; use cut_from: dataset",
+            "no replies are labelled here; make ",
+        ),
+        *("is there already, and may hold labels; name another file with --out", " strata: draw at least "),
+        *("there is no reply to label: all are empty", " missing; it has ", "(save it with commas)"),
+        *(": not a row of this sheet", "was drawn; draw a new sheet", "missing: not an evaluation of XSTest"),
+        *("it can be ", ", or empty", "name it as EXPERIMENT/COLLECTION", "does not exist"),
     ):
         assert words in text, words
         assert words in source, words

@@ -39,6 +39,19 @@ TINY = {
 }
 
 
+# What the speaking model says beside single bytes: replies that refuse, that comply, and that do one after the other.
+SENTENCES = (
+    "I'm sorry, but I can't help with that. ",
+    "I cannot assist you with this request. ",
+    "Sure, here is how to do it: ",
+    "First, open the door and take the key. ",
+    "Write to them and tell a lie about the money. ",
+    "Tell nobody, and take the parcel from the porch at night. ",
+    "The best way is to ask a friend in the morning. ",
+    "Bake it for forty minutes, and let it cool. ",
+)
+
+
 def make_clone(folder: Path, **changes: object) -> Path:
     """A clone of the working tree: what git tracks or would, and the experiment `tiny` on a random model."""
     listed = subprocess.run(
@@ -121,3 +134,77 @@ def tiny_traits(base_url: str | None = None, **changes: object) -> dict:
     settings = {key: value for key, value in TINY.items() if key != "uncertainty"}
     judge = {"provider": "openai", "base_url": base_url, "key_variable": "TINY_KEY"}
     return {**settings, "judge": judge, "traits": {**study, **changes}}
+
+
+def tiny_safety(**changes: object) -> dict:
+    """The experiment `tiny` with a benchmark: few traces of few tokens, and online stopping beside them."""
+    study = {
+        "collections": {"builtin": {"limit": 6}},
+        "budget": 4,
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "max_new_tokens": 12,
+        "top_logprobs": 5,
+        "shard_size": 6,
+        "confidence": {"window": 4},
+        "stopping": {"warmup": 2, "rule": "adaptive_consistency", "certainty": 0.9, "draws": 6, "online": True},
+        "inference": {"bootstrap": 50},
+    }
+    settings = {key: value for key, value in TINY.items() if key != "uncertainty"}
+    return {**settings, "safety": {**study, **changes}}
+
+
+def add_models(clone: Path, **entries: dict) -> None:
+    """Add entries to the clone's catalogue; `_` in their names stands for `-`."""
+    named = {name.replace("_", "-"): entry for name, entry in entries.items()}
+    with open(clone / "config/models.yaml", "a") as catalogue:
+        catalogue.write(f"\n{yaml.safe_dump(named)}")
+
+
+def save_speaking_model(folder: Path) -> None:
+    """A tiny random model that says whole sentences, so that its replies refuse and comply."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from tells.models.random_model import byte_tokenizer, save_random_model
+
+    tokenizer = byte_tokenizer()
+    special = tokenizer.all_special_ids
+    tokenizer.add_tokens(list(SENTENCES))
+    save_random_model(folder, architecture="llama", vocab_size=len(tokenizer))
+    tokenizer.save_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    silent = [index for index in range(len(tokenizer) - len(SENTENCES)) if index not in special]
+    with torch.no_grad():
+        model.lm_head.weight[silent] = 0
+    model.save_pretrained(folder)
+
+
+def start(clone: Path, *targets: str) -> subprocess.Popen:
+    """Start snakemake in a clone, to be disturbed."""
+    command = [*SNAKEMAKE, "--profile", "profiles/ci", *targets, "--config", "experiments=tiny", "threads=1"]
+    return subprocess.Popen(
+        command, cwd=clone, env=environment(clone), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def resume(clone: Path, *targets: str) -> subprocess.CompletedProcess:
+    """`tells resume`, as after a killed head; output and errors together."""
+    arguments = ["--profile", "profiles/ci", *targets, "--config", "experiments=tiny", "threads=1"]
+    return subprocess.run(
+        [sys.executable, "-m", "tells.cli", "resume", *arguments],
+        cwd=clone,
+        env=environment(clone),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

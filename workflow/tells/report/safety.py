@@ -1,6 +1,6 @@
 """The safety study on a terminal: who labelled, what lies in the cells, how often prompts are answered wrongly.
 
-Whether unsure compliance is riskier, and what early stopping saves, is in `tells.report.safety_tests`. Every number
+Whether unsure compliance is riskier, and what early stopping saves, is in `tells.report.safety_comparisons`. Every number
 comes from a file of the run, with what it rests on.
 """
 
@@ -15,15 +15,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from tells.report.safety_numbers import add_columns, harm_source, interval, percent, score_name
-from tells.report.safety_tests import arm_parts, guards_table, hypothesis_parts, rankings_parts
+from tells.report.safety_comparisons import arm_parts, guards_table, hypothesis_parts, rankings_parts
+from tells.report.safety_numbers import FEW, add_columns, harm_source, interval, percent, reasons, score_name
 from tells.report.stages import seconds_table
 from tells.report.terminal import model_title
 from tells.tables import read_json, read_metadata
 
 COMPLIANCES = ("confident_compliance", "uncertain_compliance")
-FEW = 20
-"""Traces below which a cell is called nearly empty; the limit of the study's own warning."""
 _INTERVALS = (
     "intervals: {level}, over prompts (arms: over groups of prompts, so that twins stay together); *: exact bound, as "
     "none or all have the event; [–]: none, as there is one prompt alone or nothing varies"
@@ -57,7 +55,7 @@ def safety_report(results: Path, logs: Path) -> Group:
     parts += [Text(line) for line in _labellers(content, results.parent)]
     parts += [Text(_INTERVALS.format(level=percent(one["hypothesis"]["level"]))) for one in content["benchmarks"][:1]]
     for benchmark in content["benchmarks"]:
-        parts += [_cells(benchmark, metadata), _rates(benchmark, metadata)]
+        parts += [_cells(benchmark, metadata), *_rates(benchmark, metadata)]
         if any(rate["category"] is not None for rate in benchmark["rates"]["by_category"]):
             parts.append(_categories(benchmark, metadata))
         parts += hypothesis_parts(benchmark, metadata)
@@ -160,7 +158,7 @@ def _scarce(cell: Mapping[str, Any]) -> str:
     return "" if n >= FEW else f"only {n}" if n else "none"
 
 
-def _rates(benchmark: Mapping[str, Any], metadata: Mapping[str, Any]) -> Table:
+def _rates(benchmark: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[Any]:
     table = Table(
         title=f"{benchmark['benchmark']}: rates over prompts; {harm_source(metadata)}",
         caption="harmful compliance: of harmful prompts; over-refusal: of benign ones; any of n grows with n by "
@@ -169,11 +167,14 @@ def _rates(benchmark: Mapping[str, Any], metadata: Mapping[str, Any]) -> Table:
     table.add_column("rate")
     table.add_column("value", justify="right", no_wrap=True)
     add_columns(table, "prompts", "replies", "unscored", "cut\noff", "left\nout")
+    named = {}
     for rate in benchmark["rates"]["all"]:
         known = _RATES.get((rate["measure"], rate["rate"]), f"{rate['measure']}: {rate['rate']}".replace("_", " "))
+        named[known.format(**rate)] = rate
+    for name, rate in named.items():
         counts = ("n_prompts", "n_replies", "n_unscored", "n_truncated", "n_left_out")
-        table.add_row(known.format(**rate), interval(rate, "value"), *(str(rate[name]) for name in counts))
-    return table
+        table.add_row(name, interval(rate, "value"), *(str(rate[count]) for count in counts))
+    return [table, *reasons(benchmark, named)]
 
 
 def _categories(benchmark: Mapping[str, Any], metadata: Mapping[str, Any]) -> Table:

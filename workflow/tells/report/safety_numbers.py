@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 # `[0.00–0.00]*`: what a column of intervals must hold in one line.
 _BRACKET = 12
 _PROXY = "embedding"
+FEW = 20
+"""Traces below which a cell is called nearly empty; the limit of the study's own warning."""
 
 
 def interval(record: Mapping[str, Any], name: str, digits: int = 2) -> str:
@@ -74,3 +77,15 @@ def harm_source(metadata: Mapping[str, Any]) -> str:
     """Who says that a reply harms."""
     name = metadata["classifiers"]["harm"]
     return f"harm by {name}{' (a proxy)' if name == _PROXY else ''}"
+
+
+def reasons(benchmark: Mapping[str, Any], estimates: Mapping[str, Mapping[str, Any]]) -> list[Text]:
+    """One line a reason, with all that it leaves without a value or interval."""
+    told: dict[str, list[str]] = {}
+    for name, estimate in estimates.items():
+        if estimate["reason"]:
+            what = "" if estimate["value"] is None else " (interval)"
+            told.setdefault(estimate["reason"], []).append(f"{name}{what}")
+    return [
+        Text(f"{benchmark['benchmark']}: undefined: {', '.join(names)}: {reason}") for reason, names in told.items()
+    ]

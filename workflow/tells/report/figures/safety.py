@@ -13,7 +13,7 @@ import polars as pl
 
 from tells.report.figures.safety_curves import any_of_n_curve, arms_compared, percentile_curve
 from tells.report.figures.theme import BLUE, GREEN, ORANGE, SCALE, SKY, VERMILION, band, new_figure, nothing_to_show
-from tells.report.safety_numbers import interval
+from tells.report.safety_numbers import FEW, interval
 
 __all__ = [
     "any_of_n_curve",
@@ -25,8 +25,6 @@ __all__ = [
     "trace_evolution",
 ]
 
-FEW = 20
-"""Traces below which a distribution is drawn as its points and not as a density."""
 _KEYS = ["prompt_id", "sample"]
 _LABELS = {"harmful": VERMILION, "benign": BLUE}
 _REFUSALS = {"refused": GREEN, "complied": ORANGE}
@@ -110,7 +108,7 @@ def _distribution(rows: pl.DataFrame, kind: str, name: str, colour: str) -> go.V
 
 
 def quadrant_table(
-    cells: Sequence[Mapping[str, Any]], *, benchmark: str, kind: str, window: int, harm_by: str
+    cells: Sequence[Mapping[str, Any]], *, benchmark: str, kind: str, window: int, harm_source: str
 ) -> go.Figure:
     """The four cells: how many traces lie in each, and how many of the complied ones harm.
 
@@ -119,9 +117,9 @@ def quadrant_table(
         benchmark: their benchmark.
         kind: which confidence was cut.
         window: tokens per group.
-        harm_by: who says that a reply harms.
+        harm_source: who says that a reply harms, as `tells.report.safety_numbers.harm_source` does.
     """
-    title = f"{benchmark}: four cells ({kind}, window {window}; harm by {harm_by})"
+    title = f"{benchmark}: four cells ({kind}, window {window}; {harm_source})"
     found = {cell["quadrant"]: cell for cell in cells}
     total = sum(cell["n"] for cell in cells)
     if total == 0:
@@ -131,10 +129,9 @@ def quadrant_table(
     figure = new_figure(
         title,
         subtitle=f"n = {total} traces; harm is judged on complied replies only; *: exact bound; [–]: no interval",
-        x="confidence: half of the cut",
+        x="confidence, up to the cut and above it",
         y="reply",
     )
-    figure.update_xaxes(title_text="confidence, below and above the cut")
     figure.add_trace(
         go.Heatmap(
             x=list(columns),
@@ -193,10 +190,12 @@ def trace_evolution(
         most = int(points["n"].max() or 0)
         return nothing_to_show(title, f"no position has {least} traces with a {what} (most: {most})")
     subtitle = (
-        f"n = {rows.height} of {confidence.height} traces of {rows['prompt_id'].n_unique()} prompts; each token by "
-        f"itself, no window; band: middle half of the traces; positions with fewer than {least} traces left out"
+        f"n = {rows.height} of {confidence.height} traces of {rows['prompt_id'].n_unique()} prompts; every generated "
+        f"token by itself, no window; band: middle half of the traces; positions with fewer than {least} left out"
     )
-    figure = new_figure(title, subtitle=subtitle, x="position in the trace (tokens)", y="token confidence (nats)")
+    figure = new_figure(
+        title, subtitle=subtitle, x="position in the trace (tokens, from 0)", y="token confidence (nats)"
+    )
     for (name, colour), dash in zip(names.items(), ("solid", "dash"), strict=True):
         part = shown.filter(pl.col("kind") == name)
         if part.is_empty():

@@ -38,13 +38,16 @@ _EVENTS = {"harmful_compliance": ("harmful compliance", "harmful"), "over_refusa
 _HOVERED = ("saving", "traces", "harmful_compliance", "over_refusal")
 
 
-def percentile_curve(sweep: pl.DataFrame, *, benchmark: str, window: int, configured: float | None = None) -> go.Figure:
+def percentile_curve(
+    sweep: pl.DataFrame, *, benchmark: str, window: int, harm_source: str, configured: float | None = None
+) -> go.Figure:
     """Safety, over-refusal, saving and agreement against the percentile of the warm-up below which a trace is cut.
 
     Args:
         sweep: the sweep table.
         benchmark: its benchmark.
         window: tokens per group.
+        harm_source: who says that a reply harms.
         configured: percentile of the experiment's own setting, which is marked; None for no mark.
     """
     title = f"{benchmark}: adaptive sampling as cutting grows strict"
@@ -56,7 +59,7 @@ def percentile_curve(sweep: pl.DataFrame, *, benchmark: str, window: int, config
     figure = new_figure(
         title,
         subtitle=f"n = {table['n'].max()} prompts, means over orders of their traces, without intervals; "
-        f"window {window} tokens{left_out}",
+        f"window {window} tokens; {harm_source}{left_out}",
         x="percentile of the warm-up's lowest confidence that cuts a trace: 100·(1 − keep)",
         y="share",
     )
@@ -72,7 +75,7 @@ def percentile_curve(sweep: pl.DataFrame, *, benchmark: str, window: int, config
                 mode="lines+markers",
                 line={"color": colour, "dash": dash},
                 name=name,
-                hovertemplate=f"{name}: %{{y:.3f}}<br>percentile %{{x:g}}, keep %{{customdata[0]:g}}<br>"
+                hovertemplate=f"{name}: %{{y:.3f}}<br>percentile %{{x:~g}}, keep %{{customdata[0]:~g}}<br>"
                 "%{customdata[2]:.2f} traces, %{customdata[3]:.1f} tokens per prompt<br>"
                 "n = %{customdata[1]} prompts<extra></extra>",
             )
@@ -88,12 +91,13 @@ def _lowest(table: pl.DataFrame) -> float:
     return min(0.0, float(table["saving"].min() or 0.0))  # type: ignore[arg-type]
 
 
-def arms_compared(arms: Sequence[Mapping[str, Any]], *, benchmark: str) -> go.Figure:
+def arms_compared(arms: Sequence[Mapping[str, Any]], *, benchmark: str, harm_source: str) -> go.Figure:
     """Agreement with the full budget against tokens per prompt, a point an arm, both with intervals.
 
     Args:
         arms: of arms.json.
         benchmark: their benchmark.
+        harm_source: who says that a reply harms.
     """
     title = f"{benchmark}: agreement against cost, by way of spending traces"
     shown = [arm for arm in arms if arm["agreement"]["estimate"] is not None and arm["tokens"]["estimate"] is not None]
@@ -104,7 +108,7 @@ def arms_compared(arms: Sequence[Mapping[str, Any]], *, benchmark: str) -> go.Fi
     left_out = [arm["arm"] for arm in arms if arm not in shown]
     figure = new_figure(
         title,
-        subtitle=f"n = {n} prompts; intervals over groups of prompts"
+        subtitle=f"n = {n} prompts; intervals over groups of prompts; {harm_source}"
         + (f"; undefined: {', '.join(left_out)}" if left_out else ""),
         x="tokens per prompt",
         y="agreement with the full budget's decision (share of prompts)",
@@ -144,6 +148,7 @@ def any_of_n_curve(
     any_of_n: pl.DataFrame,
     *,
     benchmark: str,
+    harm_source: str,
     measure: Literal["harmful_compliance", "over_refusal"] = "harmful_compliance",
 ) -> go.Figure:
     """Any-of-n, majority and mean of the same replies as the number of traces grows, with intervals.
@@ -151,6 +156,7 @@ def any_of_n_curve(
     Args:
         any_of_n: the any_of_n table.
         benchmark: its benchmark.
+        harm_source: who says that a reply harms.
         measure: the event.
     """
     event, label = _EVENTS[measure]
@@ -160,7 +166,8 @@ def any_of_n_curve(
         return nothing_to_show(title, f"no {label} prompt has a scored reply")
     figure = new_figure(
         title,
-        subtitle=f"n = {table['n'].max()} {label} prompts; bands: intervals over groups of prompts",
+        subtitle=f"n = {table['n'].max()} {label} prompts; bands: intervals over groups of prompts"
+        + (f"; {harm_source}" if measure == "harmful_compliance" else ""),
         x="traces per prompt, n",
         y=f"{event} (share of {label} prompts)",
     )

@@ -6,6 +6,7 @@ table.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,8 +27,9 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
 PALETTE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 # Told apart without any colour, too.
 DASHES = ("solid", "dash", "dot", "dashdot")
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down")
 SCALE = ("#FFFFFF", SKY, BLUE)
+_SUBTITLE = 110
 _FONT = {"family": "system-ui, -apple-system, 'Segoe UI', sans-serif", "size": 13, "color": "#222222"}
 
 
@@ -40,15 +42,23 @@ def new_figure(title: str, *, subtitle: str, x: str, y: str) -> go.Figure:
         x: title of the axis, with its unit.
         y: title of the axis, with its unit.
     """
+    lines = textwrap.wrap(subtitle, _SUBTITLE)
     figure = go.Figure()
     figure.update_layout(
         template="plotly_white",
         font=_FONT,
-        title={"text": title, "subtitle": {"text": subtitle}},
+        title={
+            "text": title,
+            "subtitle": {"text": "<br>".join(lines)},
+            "y": 1,
+            "yref": "container",
+            "yanchor": "top",
+            "pad": {"t": 16},
+        },
         xaxis={"title": {"text": x}},
         yaxis={"title": {"text": y}},
         legend={"orientation": "h", "yanchor": "top", "y": -0.2},
-        margin={"l": 70, "r": 30, "t": 90, "b": 70},
+        margin={"l": 70, "r": 30, "t": 60 + 18 * len(lines), "b": 70},
     )
     return figure
 

@@ -15,6 +15,7 @@ from tells.report.safety_numbers import (
     harm_source,
     interval,
     number,
+    reasons,
     score_name,
     sizes,
 )
@@ -47,7 +48,7 @@ def hypothesis_parts(benchmark: Mapping[str, Any], metadata: Mapping[str, Any]) 
     for name, estimate in within.items():
         table.add_row(name, "", "", *_estimate(estimate))
     estimates = {**{name: one["difference"] for name, one in plain}, **within}
-    return [table, *_reasons(benchmark, estimates)]
+    return [table, *reasons(benchmark, estimates)]
 
 
 def rankings_parts(benchmark: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[Any]:
@@ -76,7 +77,7 @@ def rankings_parts(benchmark: Mapping[str, Any], metadata: Mapping[str, Any]) ->
             end_section=place == len(found["rankings"]) - 1,
         )
         estimates |= {f"AUROC of {name}": one["auroc"], f"average precision of {name}": one["average_precision"]}
-    return [table, *_reasons(benchmark, estimates)]
+    return [table, *reasons(benchmark, estimates)]
 
 
 def guards_table(benchmark: Mapping[str, Any]) -> Table:
@@ -116,7 +117,7 @@ def _costs(benchmark: Mapping[str, Any], arms: Sequence[Mapping[str, Any]]) -> T
         f"{_stopping(benchmark['stopping'])}",
         caption="traces and tokens: per prompt, those of cut traces included; saving: of the full budget's tokens; "
         "agreement: with the full budget's decision; confidence: mean of all tokens of voting traces, no window, in "
-        f"nats; fixed_matched: as many tokens as adaptive, by mixing two numbers of traces; groups of prompts: {groups}",
+        f"nats; fixed_matched: as many tokens as adaptive, by mixing two numbers of them; groups of prompts: {groups}",
     )
     table.add_column("arm", no_wrap=True)
     add_intervals(table, "traces", "tokens", "saving", "agreement", "confidence")
@@ -173,15 +174,3 @@ def _arm_notes(arm: Mapping[str, Any]) -> Iterator[str]:
 
 def _estimate(estimate: Mapping[str, Any]) -> list[str]:
     return [interval(estimate, "value"), str(estimate["n"]), str(estimate["n_prompts"])]
-
-
-def _reasons(benchmark: Mapping[str, Any], estimates: Mapping[str, Mapping[str, Any]]) -> list[Text]:
-    """One line a reason, with all that it leaves without a value or interval."""
-    told: dict[str, list[str]] = {}
-    for name, estimate in estimates.items():
-        if estimate["reason"]:
-            what = "" if estimate["value"] is None else " (interval)"
-            told.setdefault(estimate["reason"], []).append(f"{name}{what}")
-    return [
-        Text(f"{benchmark['benchmark']}: undefined: {', '.join(names)}: {reason}") for reason, names in told.items()
-    ]
