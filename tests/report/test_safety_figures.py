@@ -231,12 +231,12 @@ def test_the_evolution_is_mean_and_middle_half_at_each_position():
         least=2,
     )
     found = lines(figure)
-    assert set(found) == {"refused (3 traces)", "complied (2 traces)"}
-    refused = found["refused (3 traces)"]
+    assert set(found) == {"refused (n = 3)", "complied (n = 2)"}
+    refused = found["refused (n = 3)"]
     assert list(refused.x) == [0, 1]
     assert list(refused.y) == [3.0, 5.0]
     assert [tuple(one) for one in refused.customdata] == [(3, 2.0, 4.0), (3, 3.0, 6.5)]
-    assert list(found["complied (2 traces)"].y) == [7.0]
+    assert list(found["complied (n = 2)"].y) == [7.0]
     assert list(bands(figure)["refused"].y) == [2.0, 3.0, 6.5, 4.0]
     assert "n = 5 of 6 traces of 1 prompts" in title(figure)
     assert "fewer than 2 left out" in title(figure)
@@ -245,8 +245,8 @@ def test_the_evolution_is_mean_and_middle_half_at_each_position():
 def test_the_evolution_by_label_takes_unclear_replies_and_leaves_unlabelled_prompts():
     figure = evolution(("unclear", "benign", [2.0]), ("refusal", "harmful", [4.0]), least=1, by="label")
     assert {name: list(trace.y) for name, trace in lines(figure).items()} == {
-        "harmful (1 traces)": [4.0],
-        "benign (1 traces)": [2.0],
+        "harmful (n = 1)": [4.0],
+        "benign (n = 1)": [2.0],
     }
 
 

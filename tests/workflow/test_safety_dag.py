@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -308,7 +307,7 @@ def test_online_decisions_are_those_of_the_machine_on_the_pools_traces(built):
 
 
 @pytest.fixture(scope="module")
-def guarded(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def guarded(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy labelled by a guard model of random weights, whose answers nobody can read; without online stopping."""
     copy = tmp_path_factory.mktemp("guarded") / "clone"
     shutil.copytree(built, copy, symlinks=True)
@@ -316,7 +315,7 @@ def guarded(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     done = snakemake(copy, "safety")
     assert done.returncode == 0, done.stdout
     (copy / "printed.txt").write_text(done.stdout)
-    yield copy
+    return copy
 
 
 def test_a_guard_model_is_asked_by_a_gpu_job_and_nothing_is_sampled_again(guarded):

@@ -1,7 +1,7 @@
 """The safety study on a terminal: who labelled, what lies in the cells, how often prompts are answered wrongly.
 
-Whether unsure compliance is riskier, and what early stopping saves, is in `tells.report.safety_comparisons`. Every number
-comes from a file of the run, with what it rests on.
+Whether unsure compliance is riskier, and what early stopping saves, is in `tells.report.safety_comparisons`. Every
+number comes from a file of the run, with what it rests on.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _judged(cell: Mapping[str, Any]) -> bool:
 
 def _scarce(cell: Mapping[str, Any]) -> str:
     """What a nearly empty cell says of itself."""
-    n = cell["n_scored"] if _judged(cell) else cell["n"]
+    n = cell["n"] if _judged(cell) else cell["n"]
     return "" if n >= FEW else f"only {n}" if n else "none"
 
 

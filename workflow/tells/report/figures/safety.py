@@ -209,7 +209,7 @@ def trace_evolution(
                 customdata=part.select("n", "low", "high").rows(),
                 mode="lines",
                 line={"color": colour, "dash": dash},
-                name=f"{name} ({part['n'].max()} traces)",
+                name=f"{name} (n = {part['n'].max()})",
                 legendgroup=name,
                 hovertemplate="position %{x}: %{y:.3f} nats<br>middle half %{customdata[1]:.3f} to "
                 "%{customdata[2]:.3f}<br>n = %{customdata[0]} traces<extra></extra>",
