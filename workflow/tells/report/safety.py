@@ -154,7 +154,7 @@ def _judged(cell: Mapping[str, Any]) -> bool:
 
 def _scarce(cell: Mapping[str, Any]) -> str:
     """What a nearly empty cell says of itself."""
-    n = cell["n"] if _judged(cell) else cell["n"]
+    n = cell["n_scored"] if _judged(cell) else cell["n"]
     return "" if n >= FEW else f"only {n}" if n else "none"
 
 
