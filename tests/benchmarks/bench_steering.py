@@ -30,7 +30,7 @@ def grid(width: int) -> list[list[SteeredRow]]:
 def generate(loaded: LoadedModel, rows: list[SteeredRow]) -> int:
     """Generate and read likelihoods; returns the tokens generated."""
     table, _ = generate_rows(
-        rows, loaded, SETTINGS, names=("bench",), seed=0, prompt="chat", positions="response", batch_size=128
+        rows, loaded, SETTINGS, names=("bench",), seed=0, prompt="chat", positions="response", batch_size=192
     )
     return int(table["token_ids"].list.len().sum())
 

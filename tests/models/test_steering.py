@@ -13,8 +13,8 @@ from tells.models.engines.base import Request, Steering
 from tells.models.engines.hf import HfEngine
 from tells.models.hooks import capture, find_blocks, steer
 from tells.models.loading import LoadedModel, load_model
-from tells.models.measures import measure_tokens, project_tokens, response_norms
-from tells.models.replay import ReplayRow
+from tells.models.measures import measure_tokens, project_tokens, response_norms, token_log_likelihoods
+from tells.models.replay import ReplayRow, replay
 from tells.models.spans import Spans
 
 LAYER = 1
@@ -246,3 +246,16 @@ def test_measures_come_in_the_order_of_the_rows(tiny: LoadedModel) -> None:
 def test_no_response_tokens_have_no_norm(tiny: LoadedModel) -> None:
     with pytest.raises(ValueError, match="no token"):
         response_norms(tiny, rows_of(()), [0])
+
+
+def test_likelihoods_are_those_of_replay_and_of_the_plain_forward_pass(loaded: LoadedModel) -> None:
+    rows = rows_of((3, 7, 8), (4,), (), (2, 6))
+    found = token_log_likelihoods(loaded, rows, batch_size=3)
+    replayed = replay(loaded, rows, layers=[], positions=[], batch_size=2)
+    for row, logprobs, expected in zip(rows, found, replayed.token_logprobs, strict=True):
+        with torch.inference_mode():
+            logits = loaded.model(torch.tensor([[*row.prompt_token_ids, *row.token_ids]])).logits[0, 2:-1]
+        by_hand = logits.float().log_softmax(-1)[range(len(row.token_ids)), list(row.token_ids)]
+        assert logprobs.shape == (len(row.token_ids),)
+        assert np.allclose(logprobs, by_hand, atol=1e-4)
+        assert np.allclose(logprobs, expected, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Numbers read from the states of every token: their norms, and how far they lie along directions.
+"""Numbers read from every token: its likelihood, the norm of its state, and how far that lies along directions.
 
 The passes are those of replay: shared prefixes and prompts once, states reduced on the device where they arise.
 """
@@ -10,7 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 
-from tells.models.forward import common_prefix, compute_prefix, halve_on_memory_error, prefill, row_inputs, run_block
+from tells.models.attention import SharedPrefix
+from tells.models.forward import (
+    common_prefix,
+    compute_prefix,
+    halve_on_memory_error,
+    logits_by_parts,
+    prefill,
+    row_inputs,
+    run_block,
+)
 from tells.models.hooks import capture, find_blocks
 from tells.models.loading import LoadedModel
 from tells.models.replay import ReplayRow
@@ -35,7 +44,49 @@ def measure_tokens(
     Returns:
         Per row [layers, 1 + tokens, …], float32; token 0 is the last of the prompt.
     """
-    model = loaded.model
+
+    def measure(batch: Sequence[ReplayRow], prefix: SharedPrefix | None) -> list[np.ndarray]:
+        with capture(loaded.model, layers, reduce) as outputs:
+            _pass_over(loaded.model, batch, prefix)
+        stacked = torch.stack([outputs[layer] for layer in layers], dim=1).float().cpu().numpy()
+        return [stacked[place, :, : len(row.token_ids) + 1].copy() for place, row in enumerate(batch)]
+
+    return _in_batches(loaded.model, rows, measure, batch_size)
+
+
+@torch.inference_mode()
+def token_log_likelihoods(loaded: LoadedModel, rows: Sequence[ReplayRow], *, batch_size: int = 32) -> list[np.ndarray]:
+    """Log-probability (nats, T = 1) of every generated token; what `replay` gives beside its other numbers.
+
+    Args:
+        loaded: the model.
+        rows: the runs.
+        batch_size: rows per batch; halved while the GPU's memory does not suffice.
+
+    Returns:
+        Per row [tokens], float32.
+    """
+
+    def measure(batch: Sequence[ReplayRow], prefix: SharedPrefix | None) -> list[np.ndarray]:
+        hidden, generated, seen = _pass_over(loaded.model, batch, prefix)
+        targets = generated[seen]
+        logprobs = torch.empty(len(targets), device=targets.device)
+        for part, logits in logits_by_parts(loaded.model, hidden[:, :-1][seen]):
+            own = logits.gather(1, targets[part, None])[:, 0]
+            logprobs[part] = own - torch.logsumexp(logits, dim=-1)
+        lengths = [len(row.token_ids) for row in batch]
+        return [part.numpy().copy() for part in torch.split(logprobs.cpu(), lengths)]
+
+    return _in_batches(loaded.model, rows, measure, batch_size)
+
+
+def _in_batches(
+    model: torch.nn.Module,
+    rows: Sequence[ReplayRow],
+    measure: Callable[[Sequence[ReplayRow], SharedPrefix | None], list[np.ndarray]],
+    batch_size: int,
+) -> list[np.ndarray]:
+    """What `measure` gives for every row, in the order of the rows; it is called with rows of like length."""
     prefix = compute_prefix(model, common_prefix([row.prompt_token_ids for row in rows])) if rows else None
     order = sorted(range(len(rows)), key=lambda index: (len(rows[index].token_ids), index))
     found: dict[int, np.ndarray] = {}
@@ -45,8 +96,7 @@ def measure_tokens(
 
             def run(size: int, start: int = start) -> int:
                 batch = order[start : start + size]
-                measured = _measure_batch(model, [rows[index] for index in batch], layers, reduce, prefix)
-                found.update(zip(batch, measured, strict=True))
+                found.update(zip(batch, measure([rows[index] for index in batch], prefix), strict=True))
                 return len(batch)
 
             done, batch_size = halve_on_memory_error(run, batch_size)
@@ -55,17 +105,22 @@ def measure_tokens(
     return [found[index] for index in range(len(rows))]
 
 
-def _measure_batch(model, rows, layers, reduce, prefix) -> list[np.ndarray]:  # noqa: ANN001
+def _pass_over(
+    model: torch.nn.Module, rows: Sequence[ReplayRow], prefix: SharedPrefix | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One pass over the last prompt token and the generated ones.
+
+    Returns:
+        States after the final norm [rows, 1 + tokens, width], padded ids [rows, tokens], and which of these are real.
+    """
     prefilled = prefill(model, [row.prompt_token_ids for row in rows], prefix)
     longest = max(len(row.token_ids) for row in rows)
-    lengths = [len(row.token_ids) for row in rows]
+    lengths = torch.tensor([len(row.token_ids) for row in rows], device=model.device)
     padded = [list(row.token_ids) + [0] * (longest - len(row.token_ids)) for row in rows]
     generated = torch.tensor(padded, device=model.device, dtype=torch.long).view(len(rows), longest)
-    token_ids, positions, mask = row_inputs(prefilled, generated, torch.tensor(lengths, device=model.device))
-    with capture(model, layers, reduce) as outputs:
-        run_block(model, token_ids, positions, prefilled.cache, prefix, mask)
-    stacked = torch.stack([outputs[layer] for layer in layers], dim=1).float().cpu().numpy()
-    return [stacked[place, :, : length + 1].copy() for place, length in enumerate(lengths)]
+    token_ids, positions, mask = row_inputs(prefilled, generated, lengths)
+    hidden = run_block(model, token_ids, positions, prefilled.cache, prefix, mask)
+    return hidden, generated, torch.arange(longest, device=model.device) < lengths[:, None]
 
 
 def response_norms(

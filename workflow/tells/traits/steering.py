@@ -287,7 +287,7 @@ def _likelihoods(
     loaded: LoadedModel, prompts: Sequence[tuple[int, ...]], runs: Sequence[Any], batch_size: int
 ) -> tuple[list[float | None], list[int]]:
     """Mean log-likelihood (nats per token) of each answer under the unsteered model, and its number of tokens."""
-    from tells.models.replay import replay
+    from tells.models.measures import token_log_likelihoods
     from tells.models.runs import replay_row
 
     rows = [
@@ -299,9 +299,9 @@ def _likelihoods(
         )
         for prompt, run in zip(prompts, runs, strict=True)
     ]
-    replayed = replay(loaded, rows, layers=[], positions=[], batch_size=batch_size)
+    likelihoods = token_log_likelihoods(loaded, rows, batch_size=batch_size)
     means = [
         float(logprobs[: row.response_tokens].astype(np.float64).mean()) if row.response_tokens else None
-        for row, logprobs in zip(rows, replayed.token_logprobs, strict=True)
+        for row, logprobs in zip(rows, likelihoods, strict=True)
     ]
     return means, [row.response_tokens for row in rows]
