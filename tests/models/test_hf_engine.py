@@ -7,7 +7,7 @@ import torch
 from tells.config import GenerationConfig
 from tells.models.engines import Request
 from tells.models.engines.hf import HfEngine
-from tells.models.forward import halve_on_memory_error
+from tells.models.forward import even_size, halve_on_memory_error
 from tells.models.sampling import choose_tokens, derive_seed
 
 PREFIX = "Question: What is 12 + 5?\n<think>12 plus 5 makes 17.</think>\n17\n\n"
@@ -100,6 +100,15 @@ def test_a_row_that_does_not_fit_alone_is_an_error():
 
     with pytest.raises(torch.OutOfMemoryError):
         halve_on_memory_error(never, 8)
+
+
+@pytest.mark.parametrize(("rows", "largest", "sizes"), [(260, 128, [87, 87, 86]), (128, 128, [128]), (3, 8, [3])])
+def test_batches_are_few_and_even(rows: int, largest: int, sizes: list[int]):
+    found = []
+    while rows:
+        found.append(even_size(rows, largest))
+        rows -= found[-1]
+    assert found == sizes
 
 
 def test_drawn_tokens_follow_the_distribution():

@@ -331,7 +331,8 @@ def test_the_summary_recomputes_from_the_table():
         assert record["harmful_compliance"]["estimate"] == pytest.approx(harmful["harmful_compliance"].mean())
         assert record["over_refusal"]["estimate"] == pytest.approx(benign["refused"].mean())
         assert record["over_refusal"]["n"] == 12
-        assert record["saving"]["low"] <= saving <= record["saving"]["high"]
+        if record["arm"] != "fixed_budget":
+            assert record["saving"]["low"] <= saving <= record["saving"]["high"]
         assert (record["n"], record["n_groups"], record["n_unlabelled"]) == (24, 12, 0)
 
 
@@ -339,8 +340,10 @@ def test_differences_are_to_the_full_budget_and_paired():
     table = arms_of(study(24, 8, 40))
     records = {record["arm"]: record for record in arms_summary(table, bootstrap=50, level=0.9, seed=1)}
     assert records["fixed_budget"]["difference"] is None
-    assert records["fixed_budget"]["saving"]["estimate"] == 0.0
-    assert records["fixed_budget"]["agreement"]["estimate"] == 1.0
+    for figure, value in (("saving", 0.0), ("agreement", 1.0)):
+        own = records["fixed_budget"][figure]
+        assert (own["estimate"], own["low"], own["high"], own["interval"]) == (value, None, None, None)
+        assert "itself" in own["reason"]
     for figure in ("traces", "tokens", "saving", "agreement", "over_refusal", "confidence"):
         found = records["adaptive"]["difference"][figure]
         expected = records["adaptive"][figure]["estimate"] - records["fixed_budget"][figure]["estimate"]

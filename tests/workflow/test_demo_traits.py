@@ -91,8 +91,8 @@ def test_the_choice_rests_on_search_questions_and_the_report_on_others(traits):
     report = pl.read_parquet(FORMALITY / "steering/report.parquet")
     steered = search.filter(kind="steered")
     assert not set(steered["question"]) & set(report["question"])
-    # 2 layers x 5 ratios x 2 signs x 6 questions x 2 answers
-    assert steered.height == 240
+    # 2 layers x 5 ratios x 2 signs x 6 questions
+    assert steered.height == 120
     assert read_metadata(FORMALITY / "steering/search.parquet")["norms"].keys() == {"12", "16"}
 
 

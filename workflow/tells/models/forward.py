@@ -175,6 +175,12 @@ def _in_single_precision(model: torch.nn.Module, logits: torch.Tensor) -> torch.
     return logits
 
 
+def even_size(rows: int, largest: int) -> int:
+    """Rows of the next batch when `rows` are left: as few batches as may be, all about as large."""
+    batches = -(-rows // largest)
+    return -(-rows // batches)
+
+
 def halve_on_memory_error(run: Callable[[int], Result], size: int) -> tuple[Result, int]:
     """Call `run(size)`; while the GPU's memory runs out, halve the size and try again.
 

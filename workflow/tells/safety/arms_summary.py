@@ -23,6 +23,7 @@ _SHARES = {
     "harmful_compliance": ("harmful_compliance", "harmful"),
     "over_refusal": ("refused", "benign"),
 }
+_AGAINST_ITSELF = ("saving", "agreement")
 Floats = NDArray[np.float64]
 
 
@@ -52,8 +53,9 @@ def arms_summary(table: pl.DataFrame, *, bootstrap: int, level: float, seed: int
     Returns:
         For each arm `arm`, `n` prompts, `n_groups`, `n_unlabelled`, `n_undecided` (no decision in any order),
         `n_unmatched` where it is known, and by figure {estimate, low, high, interval (`bootstrap` or `exact`), n,
-        n_undefined, reason}; `difference` holds by figure the arm minus `fixed_budget` {difference, low, high, p, n,
-        reason}, and is None for that arm itself and where the table lacks it.
+        n_undefined, reason}, without an interval where the full budget is held against itself; `difference` holds by
+        figure the arm minus `fixed_budget` {difference, low, high, p, n, reason}, and is None for that arm itself and
+        where the table lacks it.
 
     Raises:
         ValueError: an arm stands twice for a prompt, or a draw or level is out of range.
@@ -81,6 +83,8 @@ def _record(arm: str, rows: pl.DataFrame, reference: pl.DataFrame, settings: dic
     differences: dict[str, Any] | None = None if pairs is None else {}
     for figure, column, label, of_full in _figures():
         record[figure] = _interval(rows, figure, column, label, settings)
+        if arm == REFERENCE and figure in _AGAINST_ITSELF:
+            record[figure] |= {"low": None, "high": None, "interval": None, "reason": "the full budget against itself"}
         if differences is not None:
             differences[figure] = _difference(pairs, column, label, of_full, settings)
     record["difference"] = differences

@@ -24,6 +24,7 @@ from tells.models.forward import (
     Prefilled,
     common_prefix,
     compute_prefix,
+    even_size,
     halve_on_memory_error,
     logits_by_parts,
     prefill,
@@ -80,7 +81,9 @@ class HfEngine:
                     results.update(zip(batch, decoded, strict=True))
                     return batch
 
-                batch, self.batch_size = halve_on_memory_error(run, self.batch_size)
+                asked = even_size(len(order) - start, self.batch_size)
+                batch, fitted = halve_on_memory_error(run, asked)
+                self.batch_size = self.batch_size if fitted == asked else fitted
                 start += len(batch)
                 advance(len(batch))
         return [results[index] for index in range(len(requests))]
