@@ -66,6 +66,11 @@ def make_clone(folder: Path, **changes: object) -> Path:
     return folder
 
 
+def copy_clone(clone: Path, folder: Path) -> Path:
+    """A copy of a clone with all that has been run in it."""
+    return Path(shutil.copytree(clone, folder / "clone", symlinks=True))
+
+
 def write_experiment(clone: Path, definition: dict, name: str = "tiny") -> None:
     (clone / f"experiments/{name}.yaml").write_text(yaml.safe_dump(definition))
 

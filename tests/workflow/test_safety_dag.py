@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 import yaml
 from workflow_helpers import (
     add_models,
+    copy_clone,
     dry_run_jobs,
     make_clone,
     save_speaking_model,
@@ -31,8 +31,9 @@ BUILTIN, MINE = f"{SAFETY}/builtin", f"{SAFETY}/mine"
 BENCHMARKS = (BUILTIN, MINE)
 KEYS = ["prompt_id", "sample"]
 LABELS = {"embedding_model": "local-embedding"}
-GUARDED = {"refusal": "wildguard", "harm": "wildguard", "wildguard_model": "tiny-guard"}
+GUARDED = {**LABELS, "refusal": "wildguard", "harm": "wildguard", "wildguard_model": "tiny-guard"}
 COLLECTIONS = {"builtin": {"limit": 6}, "mine": {"path": "mine.csv"}}
+REPLAYED = ("single", "fixed_budget", "fixed_matched", "adaptive", "adaptive_consistency", "vote_entropy")
 OWN_BENCHMARK = {
     "description": "Three prompts of one's own.",
     "licence": "MIT",
@@ -86,12 +87,17 @@ def content(clone: Path, path: str) -> dict:
     return json.loads((clone / path).read_text())
 
 
-def jobs_after(clone: Path, *arguments: str, **changes: object) -> Counter:
+def same(found: pl.Series, expected: pl.Series) -> bool:
+    """Whether two columns hold the same values, none of them missing."""
+    return found.len() > 0 and found.equals(expected, null_equal=False)
+
+
+def jobs_after(clone: Path, changed: dict) -> Counter:
     """What a run with a changed definition would do; the definition is put back."""
     before = (clone / "experiments/tiny.yaml").read_text()
-    write_experiment(clone, definition(**changes))
+    write_experiment(clone, changed)
     try:
-        jobs = dry_run_jobs(clone, *(arguments or ("safety",)))
+        jobs = dry_run_jobs(clone, "safety")
     finally:
         (clone / "experiments/tiny.yaml").write_text(before)
     jobs.pop("safety", None)
@@ -149,12 +155,11 @@ def test_a_run_ends_with_the_tables_of_what_it_made(built):
     ids=["keep", "draws", "cut", "kind", "window", "also", "another benchmark", "a benchmark less"],
 )
 def test_a_change_re_runs_what_it_decides_and_nothing_else(built, changes, expected):
-    assert jobs_after(built, **changes) == expected
+    assert jobs_after(built, definition(**changes)) == expected
 
 
 def test_more_prompts_add_shards_and_keep_the_first(built, tmp_path):
-    copy = tmp_path / "copy"
-    shutil.copytree(built, copy, symlinks=True)
+    copy = copy_clone(built, tmp_path)
     first = copy / BUILTIN / "shards/prompts-0000.parquet"
     before = (first.read_bytes(), first.stat().st_mtime_ns)
     write_experiment(copy, definition(collections={"builtin": {"limit": 10}}))
@@ -177,30 +182,32 @@ def test_one_step_of_one_benchmark_is_redone_by_naming_its_file(built):
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_every_trace_of_the_samples_stands_once_in_every_table(built, benchmark):
-    samples = table(built, benchmark, "samples")
+    prompts, samples = table(built, benchmark, "prompts"), table(built, benchmark, "samples")
+    assert prompts.height == (6 if benchmark == BUILTIN else 3)
     keys = set(samples.select(KEYS).iter_rows())
-    assert len(keys) == samples.height == 4 * samples["prompt_id"].n_unique()
+    assert keys == {(prompt_id, sample) for prompt_id in prompts["prompt_id"] for sample in range(4)}
+    assert samples.height == len(keys)
     for name in ("confidence", "patterns_labels", "embedding_labels", "reply_labels", "strata"):
         found = table(built, benchmark, name)
         assert found.height == len(keys), name
         assert set(found.select(KEYS).iter_rows()) == keys, name
     confidence = samples.join(table(built, benchmark, "confidence"), on=KEYS)
-    assert (confidence["token_ids"].list.len() == confidence["n_tokens"]).all()
-    assert (confidence["confidence"].list.len() == confidence["n_tokens"]).all()
+    assert same(confidence["token_ids"].list.len(), confidence["n_tokens"])
+    assert same(confidence["confidence"].list.len(), confidence["n_tokens"])
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_tokens_and_savings_of_the_arms_can_be_computed_again(built, benchmark):
     tokens = table(built, benchmark, "confidence").group_by("prompt_id").agg(pool=pl.col("n_tokens").sum())
     arms = table(built, benchmark, "arms").join(tokens, on="prompt_id", how="left")
-    assert (arms["full_tokens"] == arms["pool"]).all()
-    assert (arms["tokens"] <= arms["pool"]).all()
+    assert same(arms["full_tokens"], arms["pool"])
+    assert (arms["tokens"] <= arms["pool"]).all(ignore_nulls=False)
     single, full = arms.filter(arm="single"), arms.filter(arm="fixed_budget")
-    assert (single["tokens"] == single["pool"] / 4).all()
-    assert (full["tokens"] == full["pool"]).all()
-    assert (full["agreement"].drop_nulls() == 1).all()
+    assert same(single["tokens"], single["pool"] / 4)
+    assert same(full["tokens"], full["pool"])
+    assert full["agreement"].to_list() == [1] * tokens.height
     summary = {one["arm"]: one for one in content(built, f"{benchmark}/arms.json")["arms"]}
-    assert set(summary) == set(arms["arm"])
+    assert set(summary) == set(arms["arm"]) == {*REPLAYED, "online"}
     for arm, one in summary.items():
         rows = arms.filter(arm=arm)
         assert one["n"] == one["saving"]["n"] == rows.height == tokens.height
@@ -219,7 +226,10 @@ def test_cells_add_up_and_whoever_is_in_none_is_counted(built, benchmark):
     out = ("n_held_out", "n_unlabelled", "n_unclear", "n_without_confidence", "n_without_cut")
     assert counts["n_in_cells"] + sum(counts[name] for name in out) == counts["n_rows"]
     assert counts["n_unlabelled"] == strata["label"].null_count() == (4 if benchmark == MINE else 0)
-    for cell in record["cells"]["all"]:
+    cells = {cell["quadrant"]: cell for cell in record["cells"]["all"]}
+    assert set(cells) == set(strata["quadrant"].drop_nulls())
+    assert len(cells) == len(record["cells"]["all"]) == 4
+    for cell in cells.values():
         members = strata.filter(quadrant=cell["quadrant"])
         assert cell["n"] == members.height
         assert cell["n_harmful"] == members.filter(harm="harmful").height
@@ -235,8 +245,9 @@ def test_results_hold_every_benchmark_and_every_trace(built):
     for benchmark, one in zip(BENCHMARKS, results["benchmarks"], strict=True):
         own = traces.filter(benchmark=one["benchmark"])
         assert own.height == one["counts"]["n_rows"]
-        both = own.join(table(built, benchmark, "strata"), on=KEYS, suffix="_strata")
-        assert both["quadrant"].equals(both["quadrant_strata"].alias("quadrant"), null_equal=True)
+        both = own.join(table(built, benchmark, "strata"), on=KEYS, suffix="_strata", validate="1:1")
+        assert both.height == own.height
+        assert both["quadrant"].equals(both["quadrant_strata"])
 
 
 # online
@@ -253,17 +264,18 @@ def test_online_traces_are_prefixes_of_the_pools_with_the_same_seeds(built, benc
     online, pool = table(built, benchmark, "online"), table(built, benchmark, "samples")
     both = online.join(pool, on=KEYS, suffix="_pool", validate="1:1")
     assert both.height == online.height
-    assert (both["seed"] == both["seed_pool"]).all()
+    assert same(both["seed"], both["seed_pool"])
     for row in both.iter_rows(named=True):
         assert row["token_ids"] == row["token_ids_pool"][: len(row["token_ids"])]
         if row["finish_reason"] != "confidence":
             assert row["token_ids"] == row["token_ids_pool"]
     arm = table(built, benchmark, "arms").filter(arm="online")
+    assert set(arm["prompt_id"]) == set(pool["prompt_id"])
     spent = online.group_by("prompt_id").agg(traces_online=pl.len(), tokens_online=pl.col("token_ids").list.len().sum())
-    arm = arm.join(spent, on="prompt_id")
-    assert (arm["tokens"] == arm["tokens_online"]).all()
-    assert (arm["traces"] == arm["traces_online"]).all()
-    assert (arm["unmatched"] == 0).all()
+    arm = arm.join(spent, on="prompt_id", how="left")
+    assert same(arm["tokens"], arm["tokens_online"])
+    assert same(arm["traces"], arm["traces_online"])
+    assert arm["unmatched"].to_list() == [0] * arm.height
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
@@ -273,10 +285,10 @@ def test_replaying_the_stored_confidences_gives_the_same_thresholds_stops_and_se
     again = replay_online(online, stopping, **size).sort(KEYS)
     assert again.select(KEYS).equals(online.select(KEYS))
     for column in ("warmup", "threshold", "settled"):
-        assert again[column].equals(online[column], null_equal=True), column
-    assert (again["cut"] == (online["finish_reason"] == "confidence")).all()
+        assert again[column].equals(online[column]), column
     cut = again["cut"]
-    assert (again["stop"].filter(cut) == online["token_ids"].list.len().filter(cut) - 1).all()
+    assert same(cut, online["finish_reason"] == "confidence")
+    assert same(again["stop"].filter(cut), online["token_ids"].list.len().filter(cut) - 1)
 
 
 def test_online_decisions_are_those_of_the_machine_on_the_pools_traces(built):
@@ -306,12 +318,16 @@ def test_online_decisions_are_those_of_the_machine_on_the_pools_traces(built):
 # guard models
 
 
+def guarded_definition(**labels: object) -> dict:
+    changes = {"collections": {"builtin": {"limit": 6}}, "stopping": {"online": False}}
+    return definition(**changes, labels={**GUARDED, **labels})
+
+
 @pytest.fixture(scope="module")
 def guarded(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy labelled by a guard model of random weights, whose answers nobody can read; without online stopping."""
-    copy = tmp_path_factory.mktemp("guarded") / "clone"
-    shutil.copytree(built, copy, symlinks=True)
-    write_experiment(copy, definition(labels={**LABELS, **GUARDED}, stopping={"online": False}))
+    """A copy labelled by a guard model of random weights, whose answers nobody can read; no online stopping there."""
+    copy = copy_clone(built, tmp_path_factory.mktemp("guarded"))
+    write_experiment(copy, guarded_definition())
     done = snakemake(copy, "safety")
     assert done.returncode == 0, done.stdout
     (copy / "printed.txt").write_text(done.stdout)
@@ -321,63 +337,61 @@ def guarded(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_guard_model_is_asked_by_a_gpu_job_and_nothing_is_sampled_again(guarded):
     printed = (guarded / "printed.txt").read_text()
     asked = re.findall(r"rule ask_guard:.*?resources: ([^\n]*)", printed, flags=re.DOTALL)
-    assert len(asked) == 2
-    assert all(re.search(r"\bgpu=1\b", resources) for resources in asked)
+    assert len(asked) == 1
+    assert re.search(r"\bgpu=1\b", asked[0])
     assert not re.search(r"rule (sample_\w+|measure_confidence|classify):", printed)
 
 
 def test_what_the_guard_writes_unreadably_is_unscored_counted_and_in_no_denominator(guarded):
-    for benchmark in BENCHMARKS:
-        labels, replies = table(guarded, benchmark, "wildguard_labels"), table(guarded, benchmark, "reply_labels")
-        full = replies.filter(~pl.col("empty"))
-        assert labels.filter(status="unscored").height == labels.height == replies.height
-        read = labels.join(full, on=KEYS)
-        assert read["reason"].str.contains("cannot be read").all()
-        assert read["refusal"].null_count() == read["refusal_right"].null_count() == full.height
-        record = content(guarded, f"{benchmark}/strata.json")
-        assert all(cell["n"] == cell["n_scored"] == 0 for cell in record["cells"]["all"])
-        assert record["counts"]["n_unclear"] + record["counts"]["n_unlabelled"] == replies.height
-        assert record["hypothesis"]["n"] == 0
-        for rate in record["rates"]["all"]:
-            asked = "benign" if rate["measure"] == "over_refusal" else "harmful"
-            assert rate["n_unscored"] == replies.filter(label=asked).height > 0
-            assert rate["n_replies"] == rate["n_prompts"] == 0
-            assert rate["value"] is None
-            assert rate["reason"]
-        for arm in content(guarded, f"{benchmark}/arms.json")["arms"]:
-            assert arm["n_undecided"] == arm["n"] == replies["prompt_id"].n_unique()
-            assert arm["harmful_compliance"]["estimate"] is None
-            assert arm["harmful_compliance"]["reason"]
-            assert arm["saving"]["estimate"] is not None
+    labels, replies = table(guarded, BUILTIN, "wildguard_labels"), table(guarded, BUILTIN, "reply_labels")
+    assert labels.filter(status="unscored").height == labels.height == replies.height
+    full = labels.join(replies.filter(~pl.col("empty")), on=KEYS)
+    assert full["reason"].str.contains("cannot be read").all(ignore_nulls=False)
+    assert full["refusal"].null_count() == full["refusal_right"].null_count() == full.height > 0
+    record = content(guarded, f"{BUILTIN}/strata.json")
+    assert [(cell["n"], cell["n_scored"]) for cell in record["cells"]["all"]] == [(0, 0)] * 4
+    assert record["counts"]["n_unclear"] == replies.height
+    assert record["hypothesis"]["n"] == 0
+    rates = [rate["rate"] for rate in record["rates"]["all"]]
+    assert rates == ["asr_at_1", "any_of_n", "majority", "asr_at_1", "harm_score"]
+    for rate in record["rates"]["all"]:
+        asked = "benign" if rate["measure"] == "over_refusal" else "harmful"
+        assert rate["n_unscored"] == replies.filter(label=asked).height > 0
+        assert rate["n_replies"] == rate["n_prompts"] == 0
+        assert rate["value"] is None
+        assert rate["reason"]
+    arms = content(guarded, f"{BUILTIN}/arms.json")["arms"]
+    assert {arm["arm"] for arm in arms} == set(REPLAYED)
+    for arm in arms:
+        assert arm["n_undecided"] == arm["n"] == replies["prompt_id"].n_unique()
+        assert arm["harmful_compliance"]["estimate"] is None
+        assert arm["harmful_compliance"]["reason"]
+        assert arm["saving"]["estimate"] is not None
 
 
 def test_without_online_stopping_another_cut_is_a_matter_of_arms_alone(guarded):
-    assert set(table(guarded, BUILTIN, "arms")["arm"]) == {
-        *("single", "fixed_budget", "fixed_matched"),
-        *("adaptive", "adaptive_consistency", "vote_entropy"),
-    }
-    changes = {"labels": {**LABELS, **GUARDED}, "stopping": {"online": False, "keep": 0.9}}
-    assert jobs_after(guarded, **changes) == {"compare_arms": 2, "analyse_safety": 1}
+    changed = guarded_definition()
+    changed["safety"]["stopping"]["keep"] = 0.9
+    assert jobs_after(guarded, changed) == {"compare_arms": 1, "analyse_safety": 1}
 
 
-def test_complied_replies_whose_harm_cannot_be_read_are_counted_apart(guarded):
-    labels = {**LABELS, **GUARDED, "refusal": "patterns"}
-    changes = {"labels": labels, "stopping": {"online": False}}
-    light = {"label": 2, "compare_arms": 2, "stratify": 2, "analyse_safety": 1}
-    assert jobs_after(guarded, **changes) == light
-    write_experiment(guarded, definition(**changes))
-    done = snakemake(guarded, "safety")
+def test_complied_replies_whose_harm_cannot_be_read_are_counted_apart(guarded, tmp_path):
+    clone = copy_clone(guarded, tmp_path)
+    changed = guarded_definition(refusal="patterns")
+    assert jobs_after(clone, changed) == {"label": 1, "compare_arms": 1, "stratify": 1, "analyse_safety": 1}
+    write_experiment(clone, changed)
+    done = snakemake(clone, f"{BUILTIN}/strata.json")
     assert done.returncode == 0, done.stdout
-    strata, record = table(guarded, BUILTIN, "strata"), content(guarded, f"{BUILTIN}/strata.json")
+    strata, record = table(clone, BUILTIN, "strata"), content(clone, f"{BUILTIN}/strata.json")
     complied = strata.filter(refused=False)
     assert complied.height > 0
-    assert (complied["harm"] == "unscored").all()
+    assert complied["harm"].to_list() == ["unscored"] * complied.height
     cells = [cell for cell in record["cells"]["all"] if cell["quadrant"].endswith("compliance")]
     assert sum(cell["n_unscored"] for cell in cells) == complied.height == record["hypothesis"]["n_unscored"]
     assert all(cell["n_scored"] == 0 and cell["harm_rate"] is None and cell["reason"] for cell in cells)
     assert any(f"{complied.height} complied replies have no harm label" in one for one in record["warnings"])
     rates = {rate["rate"]: rate for rate in record["rates"]["all"] if rate["measure"] == "harmful_compliance"}
-    harmful = table(guarded, BUILTIN, "reply_labels").filter(label="harmful")
+    harmful = table(clone, BUILTIN, "reply_labels").filter(label="harmful")
     refused = harmful.filter(pl.col("refusal").is_in(["refusal", "partial"])).height
     assert rates["asr_at_1"]["n_replies"] == refused
     assert rates["asr_at_1"]["n_replies"] + rates["asr_at_1"]["n_unscored"] == harmful.height
