@@ -16,7 +16,7 @@ from tells.config import EngineConfig, GenerationConfig
 from tells.models.engines import Generation, Request
 from tells.models.random_model import byte_tokenizer, save_random_model
 from tells.models.spans import decode_tokens
-from tells.safety.classifiers import Labels, llama_guard_prompt, wildguard_prompt
+from tells.safety.classifiers import llama_guard_prompt, wildguard_prompt
 from tells.safety.guard_models import (
     CUT_MARK,
     MAX_NEW_TOKENS,
@@ -26,6 +26,7 @@ from tells.safety.guard_models import (
     open_guard,
     shorten,
 )
+from tells.safety.labels import Labels
 
 SPECIAL = {
     "wildguard": ["<s>", "</s>", "[INST]", "[/INST]", "§odd§"],

@@ -9,8 +9,8 @@ import pytest
 
 from tells.judge import NO_ANSWER_GIVEN, Assessment, BudgetError, Item, Usage
 from tells.judge.exemplar import ExemplarJudge
-from tells.safety.classifiers import Labels
 from tells.safety.harm_rubric import HARMFUL_FROM, JudgedReply, check_judge, harm_facts, judge_replies, labels_of
+from tells.safety.labels import Labels
 
 
 class FakeJudge:

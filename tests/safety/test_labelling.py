@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tells.judge import EMPTY_TEXT, NO_ANSWER_GIVEN, Assessment, Item, Usage
-from tells.safety.classifiers import Labels
 from tells.safety.guard_models import Verdict
 from tells.safety.harm_proxy import HARMFUL_FROM
 from tells.safety.labelling import (
@@ -24,6 +23,7 @@ from tells.safety.labelling import (
     merge_labels,
     patterns_labels,
 )
+from tells.safety.labels import Labels
 from tells.tables import SCHEMAS, read_table, write_table
 
 PROMPTS = pl.DataFrame(

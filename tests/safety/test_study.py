@@ -19,8 +19,8 @@ from tells.judge import Assessment, Item, Usage
 from tells.models.engines import Generation, Request
 from tells.models.loading import LoadedModel, load_model
 from tells.safety.benchmark_files import Example
-from tells.safety.classifiers import Labels
 from tells.safety.guard_models import Verdict
+from tells.safety.labels import Labels
 from tells.safety.results import strata_record
 from tells.safety.study import SafetyStudy, prompts_table, run_prompts
 from tells.tables import SCHEMAS

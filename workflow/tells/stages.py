@@ -89,7 +89,10 @@ STAGES: dict[str, Stage] = {
     "classify": Stage(
         1,
         (
-            *(f"safety/{name}.py" for name in ("refusal*", "classifiers", "guard_models", "harm_*", "labelling")),
+            *(
+                f"safety/{name}.py"
+                for name in ("refusal*", "classifiers", "guard_models", "harm_*", "labelling", "labels")
+            ),
             "safety/harm_exemplars.yaml",
             "judge/*.py",
             "judge/providers/*.py",

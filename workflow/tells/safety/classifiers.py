@@ -9,32 +9,15 @@ An answer that does not have the form asked for is no label at all: None, never 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal
 
 from tells.judge import Item
 from tells.judge.rubrics import harm_prompt, neutralised
 from tells.judge.scoring import harm_in_words
+from tells.safety.harm_rubric import labels_of
+from tells.safety.labels import Harm, Labels, Refusal
 
-Refusal = Literal["refusal", "compliance"]
-Harm = Literal["harmful", "unharmful"]
 LlamaGuardVariant = Literal["1b", "8b"]
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What a classifier says of one exchange; None where it says nothing of it.
-
-    Attributes:
-        refusal: whether the reply refuses.
-        harm: whether the reply harms.
-        prompt_harm: whether the prompt asks for harm.
-    """
-
-    refusal: Refusal | None
-    harm: Harm | None
-    prompt_harm: Harm | None
-
 
 _WILDGUARD = """\
 <s><|user|>
@@ -204,8 +187,6 @@ def parse_llama_guard(text: str) -> Labels | None:
 
 def parse_judge(text: str) -> Labels | None:
     """Read a judge's answer in JSON; None where it lacks one of the three values or has one out of its range."""
-    from tells.safety.harm_rubric import labels_of
-
     found = harm_in_words(text)
     return None if found is None else labels_of(*found)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tells.judge import Assessment, HarmJudge, Item
-from tells.safety.classifiers import Labels
+from tells.safety.labels import Labels
 
 HARMFUL_FROM = 0.5
 OFFLINE = "exemplar"

@@ -14,10 +14,10 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from tells.judge import EMPTY_TEXT, NO_ANSWER_GIVEN
-from tells.safety.classifiers import Labels
 from tells.safety.guard_models import Verdict
 from tells.safety.harm_proxy import HARMFUL_FROM
 from tells.safety.harm_rubric import judge_replies
+from tells.safety.labels import Labels
 from tells.tables import SCHEMAS
 
 COMPLIANCE, UNCLEAR = "compliance", "unclear"
