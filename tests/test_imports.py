@@ -26,6 +26,36 @@ ALLOWED = {
     "models": {"config", "tables", "jobs", "progress"},
     "judge": {"config", "tables", "jobs", "progress", "stats"},
     **{study: {"config", "tables", "stats", "jobs", "progress", "shards", "models", "judge"} for study in STUDIES},
+    "report": {"config", "tables", "stats", "stages", *STUDIES, "agreement"},
+}
+# Commands and what they ask: they stand above the studies, and nothing of the library but each other imports them.
+COMMANDS = {"cli", "doctor", "plan", "examination", "storage"}
+# A study's numbers are made without a model: each of these is light.
+NUMERICS = {
+    "uncertainty": ["clustering", "entropy"],
+    "traits": ["metrics", "quality"],
+    "safety": [
+        "adaptive",
+        "arms",
+        "arms_summary",
+        "confidence",
+        "constant_classifier",
+        "hypothesis",
+        "online_arm",
+        "outcomes",
+        "pools",
+        "rates",
+        "reply_events",
+        "strata",
+        "sweep",
+        "voting",
+        "refusal",
+        "refusal_patterns",
+        "refusal_text",
+        "classifiers",
+        "label_agreement",
+        "label_sheet",
+    ],
 }
 
 
@@ -65,10 +95,8 @@ def library_imports(path: Path) -> set[str]:
 
 def light_modules() -> list[str]:
     """Modules that must load nothing heavy."""
-    light = {"config", "stats", "stages", "tables", "jobs", "progress", "shards", "judge", "doctor"}
-    light |= {"uncertainty", "safety"}
-    found = [name for name in map(dotted, modules()) if package(name) in light]
-    return ["tells", "tells.models", "tells.models.spans", "tells.models.materialise", *found]
+    found = [name for name in map(dotted, modules()) if package(name) != "models"]
+    return ["tells.models", "tells.models.spans", "tells.models.materialise", *found]
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +123,20 @@ def test_a_light_module_loads_nothing_heavy(module: str, loaded: dict[str, list[
     assert loaded[module] == []
 
 
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_numerics_of_a_study_are_light(study: str):
+    numerics = {f"tells.{study}.{name}" for name in NUMERICS[study]}
+    assert numerics <= {*light_modules()}, "renamed? name it in NUMERICS as it is called now"
+
+
+def test_numerics_name_neither_a_heavy_package_nor_models_at_any_place():
+    for path in modules():
+        study, name = package(dotted(path)), path.stem
+        if name in NUMERICS.get(study, ()):
+            assert not {one.split(".")[0] for one in imports(path)} & {*HEAVY}, dotted(path)
+            assert "models" not in library_imports(path), dotted(path)
+
+
 def test_a_heavy_package_is_noticed_where_it_is_loaded():
     assert "huggingface_hub" in _loads("huggingface_hub.constants")
 
@@ -118,6 +160,18 @@ def test_a_module_imports_only_what_is_below_it(path: Path):
     own = package(dotted(path))
     if own in ALLOWED:
         assert library_imports(path) <= ALLOWED[own]
+
+
+def test_every_part_of_the_library_has_a_layer():
+    parts = {package(dotted(path)) for path in modules()} - {""}
+    assert parts - {*ALLOWED} - COMMANDS - {*ABOVE_STUDIES} == set()
+    assert {*ALLOWED} | COMMANDS <= parts | {*ABOVE_STUDIES}
+
+
+@pytest.mark.parametrize("path", modules(), ids=dotted)
+def test_only_commands_import_commands(path: Path):
+    if package(dotted(path)) not in COMMANDS:
+        assert not library_imports(path) & COMMANDS
 
 
 @pytest.mark.parametrize("study", STUDIES)

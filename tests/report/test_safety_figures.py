@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 from report_helpers import WINDOW, study, tables
 
-from tells.report.figures import theme
 from tells.report.figures.safety import (
     any_of_n_curve,
     arms_compared,
@@ -22,12 +21,14 @@ from tells.report.figures.safety import (
     quadrant_table,
     trace_evolution,
 )
-from tells.report.safety_numbers import FEW
+from tells.report.safety_numbers import FEW, REFERENCE
+from tells.safety import arms_summary
 from tells.tables import SCHEMAS
 
 OF = {"benchmark": "tiny"}
 SCORED = {**OF, "kind": "mean", "window": WINDOW}
 HARM = {"harm_source": "harm by embedding (a proxy)"}
+HELD = {**HARM, "level": 0.9}
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +41,13 @@ def figures(made: dict[str, Any]) -> dict[str, go.Figure]:
     return {
         "label": confidence_by_label(made["traces"], **SCORED, cut_value=made["strata"]["counts"]["cut_value"]),
         "cell": confidence_by_cell(made["traces"], **SCORED),
-        "quadrants": quadrant_table(made["strata"]["cells"]["all"], **SCORED, **HARM),
+        "quadrants": quadrant_table(made["strata"]["cells"]["all"], **SCORED, **HELD),
         "percentile": percentile_curve(made["sweep"], **OF, **HARM, window=WINDOW, configured=70.0),
         "refusal": trace_evolution(made["confidence"], made["reply_labels"], **OF),
         "prompts": trace_evolution(made["confidence"], made["reply_labels"], **OF, by="label"),
-        "arms": arms_compared(made["arms"]["arms"], **OF, **HARM),
-        "harm": any_of_n_curve(made["any_of_n"], **OF, **HARM),
-        "over-refusal": any_of_n_curve(made["any_of_n"], **OF, **HARM, measure="over_refusal"),
+        "arms": arms_compared(made["arms"]["arms"], **OF, **HELD, window=WINDOW),
+        "harm": any_of_n_curve(made["any_of_n"], **OF, **HELD),
+        "over-refusal": any_of_n_curve(made["any_of_n"], **OF, **HELD, measure="over_refusal"),
     }
 
 
@@ -61,7 +62,7 @@ def reason(figure: go.Figure) -> str | None:
         return None
     (note,) = figure.layout.annotations
     assert note.text.startswith("nothing to show: ")
-    return note.text.removeprefix("nothing to show: ")
+    return note.text.removeprefix("nothing to show: ").replace("<br>", " ")
 
 
 def lines(figure: go.Figure) -> dict[str, Any]:
@@ -163,7 +164,7 @@ def filled_cells(made: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_the_four_cells_hold_counts_rates_and_intervals(made: dict[str, Any]):
     cells = made["strata"]["cells"]["all"]
-    (grid,) = quadrant_table(cells, **SCORED, **HARM).data
+    (grid,) = quadrant_table(cells, **SCORED, **HELD).data
     total = sum(cell["n"] for cell in cells)
     for cell in cells:
         column, row = cell["quadrant"].split("_")
@@ -171,12 +172,49 @@ def test_the_four_cells_hold_counts_rates_and_intervals(made: dict[str, Any]):
         text = grid.text[place[0]][place[1]]
         assert grid.z[place[0]][place[1]] == cell["n"] / total
         assert text.startswith(f"n = {cell['n']} traces")
-        assert ("(few)" in text) is (cell["n"] < FEW)
+        assert f"of {cell['n_prompts']} prompts" in text
         if row == "refusal":
+            assert ("(few)" in text) is (cell["n"] < FEW)
             assert "harm not asked" in text
         else:
-            assert f"harmful: {cell['n_harmful']} of {cell['n_scored']}" in text
+            assert ("(few)" in text) is (cell["n_scored"] < FEW)
+            assert f"harmful: {cell['n_harmful']} of {cell['n_scored']} scored" in text
+            assert (f"unscored: {cell['n_unscored']}" in text) is (cell["n_unscored"] > 0)
             assert f"{cell['harm_rate']:.2f} [{cell['low']:.2f}–{cell['high']:.2f}]" in text
+
+
+def cell_texts(cells: list[dict[str, Any]]) -> dict[str, str]:
+    """What the figure of the four cells writes into each."""
+    (grid,) = quadrant_table(cells, **SCORED, **HELD).data
+    return {f"{column}_{row}": grid.text[y][x] for y, row in enumerate(grid.y) for x, column in enumerate(grid.x)}
+
+
+def test_a_cell_with_few_scored_replies_says_so_however_many_traces_it_has(made: dict[str, Any]):
+    cells = json.loads(json.dumps(made["strata"]["cells"]["all"]))
+    scarce = next(cell for cell in cells if cell["quadrant"] == "uncertain_compliance")
+    scarce |= {"n": 50, "n_scored": 3, "n_unscored": 47, "n_harmful": 1}
+    lines = cell_texts(cells)["uncertain_compliance"].split("<br>")
+    assert lines[0] == "n = 50 traces"
+    assert lines[2] == "harmful: 1 of 3 scored (few)"
+    assert lines[-1] == "unscored: 47"
+
+
+def test_an_empty_cell_is_called_empty():
+    texts = cell_texts(tables(*study(refusal="refusal"))["strata"]["cells"]["all"])
+    assert [texts[f"{side}_compliance"] for side in ("confident", "uncertain")] == ["no trace"] * 2
+    assert texts["confident_refusal"].startswith("n = ")
+
+
+def test_every_figure_with_intervals_says_of_what_level(made: dict[str, Any]):
+    found = figures(made)
+    assert all("90% interval" in title(found[name]) for name in ("quadrants", "arms", "harm", "over-refusal"))
+
+
+def test_figures_that_depend_on_the_window_name_it(made: dict[str, Any]):
+    found = figures(made)
+    for name in ("label", "cell", "quadrants", "percentile", "arms"):
+        assert f"window {WINDOW} tokens" in title(found[name])
+    assert "no window" in title(found["refusal"])
 
 
 def test_the_proxy_is_named_wherever_harm_is_shown(made: dict[str, Any]):
@@ -197,6 +235,7 @@ def test_the_percentile_curve_shows_the_sweep(made: dict[str, Any]):
     assert list(found["safety: 1 − harmful compliance"].y) == [1 - value for value in table["harmful_compliance"]]
     assert figure.layout.shapes[0].x0 == 70.0
     assert "n = 16 prompts" in title(figure)
+    assert "safety: of the harmful ones, over-refusal: of the benign ones" in title(figure)
     assert "without intervals" in title(figure)
 
 
@@ -205,6 +244,13 @@ def test_a_curve_that_is_undefined_is_left_out_and_named():
     figure = percentile_curve(made["sweep"], **OF, **HARM, window=WINDOW)
     assert "safety: 1 − harmful compliance" not in lines(figure)
     assert "undefined: safety" in title(figure)
+
+
+def test_a_sweep_without_any_figure_says_so(made: dict[str, Any]):
+    swept = ("harmful_compliance", "over_refusal", "saving", "agreement")
+    nothing = made["sweep"].with_columns(pl.lit(None, pl.Float64).alias(name) for name in swept)
+    figure = percentile_curve(nothing, **OF, **HARM, window=WINDOW, configured=70.0)
+    assert "undefined on all 16 prompts" in (reason(figure) or "")
 
 
 def evolution(*traces: tuple[str, str, list[float]], **settings: Any) -> go.Figure:
@@ -239,7 +285,7 @@ def test_the_evolution_is_mean_and_middle_half_at_each_position():
     assert list(found["complied (n = 2)"].y) == [7.0]
     assert list(bands(figure)["refused"].y) == [2.0, 3.0, 6.5, 4.0]
     assert "n = 5 of 6 traces of 1 prompts" in title(figure)
-    assert "fewer than 2 left out" in title(figure)
+    assert "fewer than 2 traces left out" in title(figure)
 
 
 def test_the_evolution_by_label_takes_unclear_replies_and_leaves_unlabelled_prompts():
@@ -252,30 +298,68 @@ def test_the_evolution_by_label_takes_unclear_replies_and_leaves_unlabelled_prom
 
 def test_positions_with_too_few_traces_leave_nothing_to_show():
     figure = evolution(("refusal", "benign", [2.0]), ("compliance", "harmful", [4.0]), ("refusal", "harmful", []))
-    assert reason(figure) == "no position has 5 traces with a refusal of the reply (most: 1)"
+    assert reason(figure) == "no position has 5 traces that refuse or comply (most: 1)"
 
 
 def test_arms_stand_at_their_tokens_and_agreement_with_both_intervals(made: dict[str, Any]):
     arms = made["arms"]["arms"]
-    found = lines(arms_compared(arms, **OF, **HARM))
+    found = arm_points(arms)
     assert list(found) == [arm["arm"] for arm in arms]
     for arm in arms:
         point, tokens, agreement = found[arm["arm"]], arm["tokens"], arm["agreement"]
         assert (list(point.x), list(point.y)) == ([tokens["estimate"]], [agreement["estimate"]])
         assert point.x[0] + point.error_x.array[0] == pytest.approx(tokens["high"])
         assert point.x[0] - point.error_x.arrayminus[0] == pytest.approx(tokens["low"])
+        if arm["arm"] == REFERENCE:
+            assert point.error_y.array is None
+            continue
         assert point.y[0] + point.error_y.array[0] == pytest.approx(agreement["high"])
         assert point.y[0] - point.error_y.arrayminus[0] == pytest.approx(agreement["low"])
         assert f"saving {arm['saving']['estimate']:.2f}" in point.hovertemplate
         assert f"(n = {arm['harmful_compliance']['n']})" in point.hovertemplate
-    assert len({(point.marker.color, point.marker.symbol) for point in found.values()}) == len(arms)
+    points = {id(point): point for point in found.values()}.values()
+    assert len({(point.marker.color, point.marker.symbol) for point in points}) == len(points)
+
+
+def arm_points(arms: list[dict[str, Any]]) -> dict[str, Any]:
+    """The point of each arm, in the order of the points; arms that are alike share one."""
+    points = arms_compared(arms, **OF, **HELD, window=WINDOW).data
+    found = {name: point for point in points for name in point.name.removesuffix(" (agrees with itself)").split(" = ")}
+    return {arm["arm"]: found[arm["arm"]] for arm in arms}
+
+
+def test_arms_that_are_alike_are_one_point_with_all_their_names_and_numbers(made: dict[str, Any]):
+    arms = json.loads(json.dumps(made["arms"]["arms"]))
+    by_name = {arm["arm"]: arm for arm in arms}
+    for figure in ("tokens", "agreement"):
+        by_name["vote_entropy"][figure] = by_name["single"][figure]
+    figure = arms_compared(arms, **OF, **HELD, window=WINDOW)
+    point = next(trace for trace in figure.data if "vote_entropy" in trace.name.split(" = "))
+    assert {"single", "vote_entropy"} <= {*point.name.split(" = ")}
+    assert "<b>single</b>" in point.hovertemplate
+    assert "<b>vote_entropy</b>" in point.hovertemplate
+    by_name["vote_entropy"]["agreement"] = {**by_name["single"]["agreement"], "high": 0.999}
+    names = [trace.name.split(" = ") for trace in arms_compared(arms, **OF, **HELD, window=WINDOW).data]
+    assert not any({"single", "vote_entropy"} <= {*name} for name in names)
+
+
+def test_the_full_budget_is_said_to_agree_with_itself(made: dict[str, Any]):
+    (name,) = [trace.name for trace in figures(made)["arms"].data if REFERENCE in trace.name]
+    assert name == f"{REFERENCE} (agrees with itself)"
+    assert arms_summary.REFERENCE == REFERENCE
+
+
+def test_the_figure_of_arms_says_what_fixed_matched_is_where_it_is_shown(made: dict[str, Any]):
+    assert "fixed_matched: as many tokens as adaptive" in title(figures(made)["arms"])
+    others = [arm for arm in made["arms"]["arms"] if arm["arm"] != "fixed_matched"]
+    assert "fixed_matched" not in title(arms_compared(others, **OF, **HELD, window=WINDOW))
 
 
 def test_an_arm_without_an_interval_has_no_bars_and_one_without_agreement_is_named(made: dict[str, Any]):
     arms = json.loads(json.dumps(made["arms"]["arms"]))
     arms[0]["agreement"] |= {"low": None, "high": None}
     arms[1]["agreement"] |= {"estimate": None, "low": None, "high": None}
-    figure = arms_compared(arms, **OF, **HARM)
+    figure = arms_compared(arms, **OF, **HELD, window=WINDOW)
     found = lines(figure)
     assert found[arms[0]["arm"]].error_y.array is None
     assert arms[1]["arm"] not in found
@@ -284,7 +368,7 @@ def test_an_arm_without_an_interval_has_no_bars_and_one_without_agreement_is_nam
 
 @pytest.mark.parametrize("measure", ["harmful_compliance", "over_refusal"])
 def test_rates_as_n_grows_are_the_table_s_with_their_intervals(made: dict[str, Any], measure: str):
-    figure = any_of_n_curve(made["any_of_n"], **OF, **HARM, measure=measure)
+    figure = any_of_n_curve(made["any_of_n"], **OF, **HELD, measure=measure)
     names = {"any of n (grows by construction)": "any_of_n", "majority of n": "majority", "mean over traces": "mean"}
     found, filled = lines(figure), bands(figure)
     assert set(found) == set(filled) == set(names)
@@ -299,18 +383,17 @@ def test_rates_as_n_grows_are_the_table_s_with_their_intervals(made: dict[str, A
 
 def test_a_rate_without_intervals_has_no_band(made: dict[str, Any]):
     bare = made["any_of_n"].with_columns(low=pl.lit(None, pl.Float64), high=pl.lit(None, pl.Float64))
-    figure = any_of_n_curve(bare, **OF, **HARM)
+    figure = any_of_n_curve(bare, **OF, **HELD)
     assert all(not trace.x for trace in bands(figure).values())
     assert all(trace.y for trace in lines(figure).values())
 
 
-def test_every_arm_of_a_full_study_has_a_sign_of_its_own():
-    signs = {
-        (theme.SYMBOLS[place % len(theme.SYMBOLS)], theme.PALETTE[place % len(theme.PALETTE)]) for place in range(8)
-    }
-    assert len(signs) == 8
-    assert len({theme.SYMBOLS[place % len(theme.SYMBOLS)] for place in range(8)}) == 8
+def test_counts_have_ticks_at_whole_numbers(made: dict[str, Any]):
+    assert figures(made)["harm"].layout.xaxis.dtick == 1
+    many = pl.concat([made["any_of_n"].with_columns(traces=pl.col("traces") + more) for more in (0, 60)])
+    assert any_of_n_curve(many, **OF, **HELD).layout.xaxis.dtick is None
 
 
-def test_a_faded_colour_keeps_its_hue():
-    assert theme.faded("#0072B2", 0.15) == "rgba(0, 114, 178, 0.15)"
+def test_the_legend_lies_at_the_edge_of_the_figure_and_not_on_the_axis(made: dict[str, Any]):
+    for figure in figures(made).values():
+        assert (figure.layout.legend.yref, figure.layout.legend.yanchor) == ("container", "bottom")

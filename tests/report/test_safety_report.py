@@ -225,6 +225,25 @@ def test_an_empty_cell_has_no_rate(tmp_path: Path):
     assert line[1:] == ["0", "0", "0 of 0", "0", "–", "none"]
 
 
+@pytest.mark.parametrize("figure", ["agreement", "confidence"])
+def test_prompts_on_which_an_arm_has_no_agreement_or_confidence_are_told(
+    made: dict[str, Any], tmp_path: Path, figure: str
+):
+    arms = json.loads(json.dumps(made["arms"]))
+    arms["arms"][0][figure] |= {"n": 13, "n_undefined": 3}
+    text = one_line(shown(results(tmp_path, {"tiny": {**made, "arms": arms}})))
+    assert f"tiny: {arms['arms'][0]['arm']}: {figure} is unknown on 3 of 16 prompts" in text
+
+
+def test_a_difference_on_fewer_prompts_than_its_arm_says_on_how_many(made: dict[str, Any], text: str, tmp_path: Path):
+    assert "which both know" not in one_line(text)
+    arms = json.loads(json.dumps(made["arms"]))
+    assert arms["arms"][0]["over_refusal"]["n"] == 8
+    arms["arms"][0]["difference"]["over_refusal"]["n"] = 6
+    told = one_line(shown(results(tmp_path, {"tiny": {**made, "arms": arms}})))
+    assert "over-refusal less the full budget's rests on 6 of 8 prompts, which both know" in told
+
+
 def test_what_an_arm_leaves_out_is_told(made: dict[str, Any], tmp_path: Path):
     arms = json.loads(json.dumps(made["arms"]))
     arms["arms"][0] |= {"n_undecided": 2, "n_unmatched": 3}

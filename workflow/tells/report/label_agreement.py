@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
+
+from tells.report.safety_numbers import interval
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,11 +25,13 @@ def agreement_table(agreement: pl.DataFrame, title: str) -> Table:
         agreement: from `tells.safety.label_agreement.label_agreement`.
         title: the sheet.
     """
+    nothing = "" if len(agreement) else "\nnothing to compare: no axis has labels of both people and a classifier"
     table = Table(
-        title=title,
+        title=f"{escape(title)}{nothing}",
         caption="figures for refusals (partial ones included) and for harmful replies, weighted back to the collection "
-        "the sheet was drawn from, with 95% interval by group of prompts; counts are of replies on the sheet; unclear: "
-        "to the classifier; left open: by people; F1 at worst: what is unclear to the classifier counts as wrong",
+        "the sheet was drawn from, with 95% interval by group of prompts ([–]: none); counts are of replies on the "
+        "sheet; unclear: to the classifier; left open: by people; F1 at worst: what is unclear to the classifier "
+        "counts as wrong",
     )
     table.add_column("axis")
     table.add_column("classifier", no_wrap=True)
@@ -38,12 +43,10 @@ def agreement_table(agreement: pl.DataFrame, title: str) -> Table:
         counts = [str(row[column]) for column, _ in (*_COUNTS, *_ERRORS)]
         worst = row["f1_at_worst"]
         figures = [*(_with_interval(row, name) for name in _MEASURES), "–" if worst is None else f"{worst:.2f}"]
-        table.add_row(row["axis"], row["classifier"], *counts, *figures)
+        table.add_row(row["axis"], escape(row["classifier"]), *counts, *figures)
     return table
 
 
 def _with_interval(row: Mapping[str, Any], name: str) -> str:
-    value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
-    if value is None:
-        return "–"
-    return f"{value:.2f}" if low is None else f"{value:.2f}\n{low:.2f}–{high:.2f}"
+    record = {"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
+    return interval(record, "value").replace(" ", "\n")

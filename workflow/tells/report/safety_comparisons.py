@@ -26,6 +26,13 @@ _MEASURES = {
     "f1": "F1",
     "average_precision": "average\nprecision",
 }
+_PAIRED = ("harmful_compliance", "over_refusal")
+_NOTED = {
+    "agreement": "agreement",
+    "confidence": "confidence",
+    "harmful_compliance": "harmful compliance",
+    "over_refusal": "over-refusal",
+}
 
 
 def hypothesis_parts(benchmark: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[Any]:
@@ -140,7 +147,7 @@ def _safety(benchmark: Mapping[str, Any], arms: Sequence[Mapping[str, Any]], met
         add_intervals(table, f"{name}\n{counts}", "less full budget")
     for arm in arms:
         row = []
-        for figure in ("harmful_compliance", "over_refusal"):
+        for figure in _PAIRED:
             difference = (arm["difference"] or {}).get(figure)
             row.append(interval(arm[figure], "estimate"))
             row.append(interval(difference, "difference") if difference else "")
@@ -165,11 +172,16 @@ def _arm_notes(arm: Mapping[str, Any]) -> Iterator[str]:
         yield f"{arm['arm']}: no decision in any order on {arm['n_undecided']} of {arm['n']} prompts"
     if arm.get("n_unmatched"):
         yield f"{arm['arm']}: votes whose traces differ from the pool's, without a final label: {arm['n_unmatched']}"
-    for figure, name in (("harmful_compliance", "harmful compliance"), ("over_refusal", "over-refusal")):
+    for figure, name in _NOTED.items():
         left_out = arm[figure]["n_undefined"]
         if left_out:
             prompts = left_out + arm[figure]["n"]
             yield f"{arm['arm']}: {name} is unknown on {left_out} of {prompts} prompts, which are left out of it"
+    for figure in _PAIRED:
+        paired = (arm["difference"] or {}).get(figure)
+        if paired and paired["n"] < arm[figure]["n"]:
+            prompts = f"{paired['n']} of {arm[figure]['n']} prompts"
+            yield f"{arm['arm']}: {_NOTED[figure]} less the full budget's rests on {prompts}, which both know"
 
 
 def _estimate(estimate: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,8 @@ from rich.text import Text
 # `[0.00–0.00]*`: what a column of intervals must hold in one line.
 _BRACKET = 12
 _PROXY = "embedding"
+REFERENCE = "fixed_budget"
+"""The arm that the others are held against, as `tells.safety.arms_summary` names it."""
 FEW = 20
 """Traces below which a cell is called nearly empty; the limit of the study's own warning."""
 

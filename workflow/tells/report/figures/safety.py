@@ -12,8 +12,19 @@ import plotly.graph_objects as go
 import polars as pl
 
 from tells.report.figures.safety_curves import any_of_n_curve, arms_compared, percentile_curve
-from tells.report.figures.theme import BLUE, GREEN, ORANGE, SCALE, SKY, VERMILION, band, new_figure, nothing_to_show
-from tells.report.safety_numbers import FEW, interval
+from tells.report.figures.theme import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    SCALE,
+    SKY,
+    VERMILION,
+    band,
+    new_figure,
+    nothing_to_show,
+    whole_steps,
+)
+from tells.report.safety_numbers import FEW, interval, percent
 
 __all__ = [
     "any_of_n_curve",
@@ -79,7 +90,7 @@ def _distributions(
     cut_value: float | None,
 ) -> go.Figure:
     by = {"label": "label of the prompt", "quadrant": "cell"}[column]
-    title = f"{benchmark}: confidence by {by} ({kind}, window {window})"
+    title = f"{benchmark}: confidence by {by} ({kind}, window {window} tokens)"
     rows = traces.filter(pl.col("benchmark") == benchmark)
     shown = rows.filter(pl.col(column).is_in([*names]) & pl.col(kind).is_not_null())
     if shown.is_empty():
@@ -93,7 +104,11 @@ def _distributions(
         if not part.is_empty():
             figure.add_trace(_distribution(part, kind, f"{name}<br>n = {part.height}", colours[value]))
     if cut_value is not None:
-        figure.add_hline(y=cut_value, line={"dash": "dash", "width": 1}, annotation_text=f"cut: {cut_value:.3f} nats")
+        figure.add_hline(
+            y=cut_value,
+            line={"dash": "dash", "width": 1},
+            annotation={"text": f"cut: {cut_value:.3f} nats", "bgcolor": "rgba(255, 255, 255, 0.7)"},
+        )
     figure.update_layout(showlegend=False)
     return figure
 
@@ -108,7 +123,7 @@ def _distribution(rows: pl.DataFrame, kind: str, name: str, colour: str) -> go.V
 
 
 def quadrant_table(
-    cells: Sequence[Mapping[str, Any]], *, benchmark: str, kind: str, window: int, harm_source: str
+    cells: Sequence[Mapping[str, Any]], *, benchmark: str, kind: str, window: int, harm_source: str, level: float
 ) -> go.Figure:
     """The four cells: how many traces lie in each, and how many of the complied ones harm.
 
@@ -118,8 +133,9 @@ def quadrant_table(
         kind: which confidence was cut.
         window: tokens per group.
         harm_source: who says that a reply harms, as `tells.report.safety_numbers.harm_source` does.
+        level: of the intervals.
     """
-    title = f"{benchmark}: four cells ({kind}, window {window}; {harm_source})"
+    title = f"{benchmark}: four cells ({kind}, window {window} tokens)"
     found = {cell["quadrant"]: cell for cell in cells}
     total = sum(cell["n"] for cell in cells)
     if total == 0:
@@ -128,7 +144,8 @@ def quadrant_table(
     grid = [[found[f"{column}_{row}"] for column in columns] for row in rows]
     figure = new_figure(
         title,
-        subtitle=f"n = {total} traces; harm is judged on complied replies only; *: exact bound; [–]: no interval",
+        subtitle=f"n = {total} traces; {harm_source}, on complied replies only; in brackets: {percent(level)} interval "
+        f"by prompt, *: exact bound, [–]: none; few: fewer than {FEW}",
         x="confidence, up to the cut and above it",
         y="reply",
     )
@@ -145,7 +162,7 @@ def quadrant_table(
             colorscale=[[place / 2, colour] for place, colour in enumerate(SCALE)],
             zmin=0,
             zmax=1,
-            colorbar={"title": {"text": "share of traces"}},
+            colorbar={"title": {"text": "share of traces", "font": {"size": 13}}},
             xgap=3,
             ygap=3,
         )
@@ -154,11 +171,19 @@ def quadrant_table(
 
 
 def _cell_text(cell: Mapping[str, Any]) -> str:
-    few = " (few)" if cell["n"] < FEW else ""
-    counted = f"n = {cell['n']} traces{few}"
+    if not cell["n"]:
+        return "no trace"
+    counted = f"n = {cell['n']} traces{_few(cell['n'])}<br>of {cell['n_prompts']} prompts"
     if cell["quadrant"].endswith("refusal"):
         return f"{counted}<br>harm not asked"
-    return f"{counted}<br>harmful: {cell['n_harmful']} of {cell['n_scored']}<br>{interval(cell, 'harm_rate')}"
+    few = _few(cell["n_scored"]) if cell["n"] >= FEW else ""
+    scored = f"harmful: {cell['n_harmful']} of {cell['n_scored']} scored{few}"
+    unscored = f"<br>unscored: {cell['n_unscored']}" if cell["n_unscored"] else ""
+    return f"{counted}<br>{scored}<br>{interval(cell, 'harm_rate')}{unscored}"
+
+
+def _few(n: int) -> str:
+    return " (few)" if n < FEW else ""
 
 
 def trace_evolution(
@@ -188,34 +213,39 @@ def trace_evolution(
     shown = points.filter(pl.col("n") >= least)
     if shown.is_empty():
         most = int(points["n"].max() or 0)
-        return nothing_to_show(title, f"no position has {least} traces with a {what} (most: {most})")
+        known = {"label": "whose prompts are labelled", "refusal": "that refuse or comply"}[by]
+        return nothing_to_show(title, f"no position has {least} traces {known} (most: {most})")
     subtitle = (
-        f"n = {rows.height} of {confidence.height} traces of {rows['prompt_id'].n_unique()} prompts; every generated "
-        f"token by itself, no window; band: middle half of the traces; positions with fewer than {least} left out"
+        f"n = {rows.height} of {confidence.height} traces of {rows['prompt_id'].n_unique()} prompts; line: mean of "
+        "every generated token by itself, no window; band: middle half of the traces, no interval; positions with "
+        f"fewer than {least} traces left out"
     )
     figure = new_figure(
         title, subtitle=subtitle, x="position in the trace (tokens, from 0)", y="token confidence (nats)"
     )
     for (name, colour), dash in zip(names.items(), ("solid", "dash"), strict=True):
         part = shown.filter(pl.col("kind") == name)
-        if part.is_empty():
-            continue
-        places = part["position"].to_list()
-        figure.add_trace(band(places, part["low"].to_list(), part["high"].to_list(), colour, name))
-        figure.add_trace(
-            go.Scatter(
-                x=places,
-                y=part["mean"].to_list(),
-                customdata=part.select("n", "low", "high").rows(),
-                mode="lines",
-                line={"color": colour, "dash": dash},
-                name=f"{name} (n = {part['n'].max()})",
-                legendgroup=name,
-                hovertemplate="position %{x}: %{y:.3f} nats<br>middle half %{customdata[1]:.3f} to "
-                "%{customdata[2]:.3f}<br>n = %{customdata[0]} traces<extra></extra>",
-            )
-        )
+        if not part.is_empty():
+            figure.add_traces(_evolution(part, name, colour, dash))
+    whole_steps(figure, int(shown["position"].max() or 0))
     return figure
+
+
+def _evolution(part: pl.DataFrame, name: str, colour: str, dash: str) -> list[go.Scatter]:
+    """The band and the line of one kind of traces; a position alone is a point."""
+    places = part["position"].to_list()
+    line = go.Scatter(
+        x=places,
+        y=part["mean"].to_list(),
+        customdata=part.select("n", "low", "high").rows(),
+        mode="lines" if len(places) > 1 else "markers",
+        line={"color": colour, "dash": dash},
+        name=f"{name} (n = {part['n'].max()})",
+        legendgroup=name,
+        hovertemplate="position %{x}: %{y:.3f} nats<br>middle half %{customdata[1]:.3f} to "
+        "%{customdata[2]:.3f}<br>n = %{customdata[0]} traces<extra></extra>",
+    )
+    return [band(places, part["low"].to_list(), part["high"].to_list(), colour, name), line]
 
 
 def _kinds(reply_labels: pl.DataFrame, by: str) -> pl.DataFrame:

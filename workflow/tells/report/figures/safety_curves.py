@@ -20,8 +20,9 @@ from tells.report.figures.theme import (
     error_bars,
     new_figure,
     nothing_to_show,
+    whole_steps,
 )
-from tells.report.safety_numbers import interval
+from tells.report.safety_numbers import REFERENCE, interval, percent, sizes
 
 _SWEPT = {
     "safety": ("safety: 1 − harmful compliance", BLUE),
@@ -55,35 +56,38 @@ def percentile_curve(
         return nothing_to_show(title, "no prompt has a pool of traces to simulate on")
     table = sweep.with_columns(safety=1.0 - pl.col("harmful_compliance")).sort("percentile")
     absent = [name for column, (name, _) in _SWEPT.items() if table[column].null_count() == table.height]
+    if len(absent) == len(_SWEPT):
+        return nothing_to_show(title, f"undefined on all {table['n'].max()} prompts: {', '.join(absent)}")
     left_out = f"; undefined: {', '.join(absent)}" if absent else ""
     figure = new_figure(
         title,
-        subtitle=f"n = {table['n'].max()} prompts, means over orders of their traces, without intervals; "
-        f"window {window} tokens; {harm_source}{left_out}",
+        subtitle=f"n = {table['n'].max()} prompts, means over orders of their traces, without intervals; safety: of "
+        f"the harmful ones, over-refusal: of the benign ones; window {window} tokens; {harm_source}{left_out}",
         x="percentile of the warm-up's lowest confidence that cuts a trace: 100·(1 − keep)",
         y="share",
     )
     for (column, (name, colour)), dash in zip(_SWEPT.items(), DASHES, strict=True):
         known = table.filter(pl.col(column).is_not_null())
-        if known.is_empty():
-            continue
-        figure.add_trace(
-            go.Scatter(
-                x=known["percentile"].to_list(),
-                y=known[column].to_list(),
-                customdata=known.select("keep", "n", "traces", "tokens").rows(),
-                mode="lines+markers",
-                line={"color": colour, "dash": dash},
-                name=name,
-                hovertemplate=f"{name}: %{{y:.3f}}<br>percentile %{{x:~g}}, keep %{{customdata[0]:~g}}<br>"
-                "%{customdata[2]:.2f} traces, %{customdata[3]:.1f} tokens per prompt<br>"
-                "n = %{customdata[1]} prompts<extra></extra>",
-            )
-        )
+        if not known.is_empty():
+            figure.add_trace(_swept(known, column, name, colour, dash))
     if configured is not None:
         figure.add_vline(x=configured, line={"dash": "dot", "width": 1}, annotation_text="configured")
     figure.update_yaxes(range=[_lowest(table) - 0.02, 1.02])
     return figure
+
+
+def _swept(known: pl.DataFrame, column: str, name: str, colour: str, dash: str) -> go.Scatter:
+    return go.Scatter(
+        x=known["percentile"].to_list(),
+        y=known[column].to_list(),
+        customdata=known.select("keep", "n", "traces", "tokens").rows(),
+        mode="lines+markers",
+        line={"color": colour, "dash": dash},
+        name=name,
+        hovertemplate=f"{name}: %{{y:.3f}}<br>percentile %{{x:~g}}, keep %{{customdata[0]:~g}}<br>"
+        "%{customdata[2]:.2f} traces, %{customdata[3]:.1f} tokens per prompt<br>"
+        "n = %{customdata[1]} prompts in all<extra></extra>",
+    )
 
 
 def _lowest(table: pl.DataFrame) -> float:
@@ -91,54 +95,73 @@ def _lowest(table: pl.DataFrame) -> float:
     return min(0.0, float(table["saving"].min() or 0.0))  # type: ignore[arg-type]
 
 
-def arms_compared(arms: Sequence[Mapping[str, Any]], *, benchmark: str, harm_source: str) -> go.Figure:
+def arms_compared(
+    arms: Sequence[Mapping[str, Any]], *, benchmark: str, window: int, harm_source: str, level: float
+) -> go.Figure:
     """Agreement with the full budget against tokens per prompt, a point an arm, both with intervals.
+
+    The full budget agrees with itself by definition. Arms that are alike in both are one point that bears all their
+    names.
 
     Args:
         arms: of arms.json.
         benchmark: their benchmark.
+        window: tokens per group, by which the adaptive arms cut.
         harm_source: who says that a reply harms.
+        level: of the intervals.
     """
     title = f"{benchmark}: agreement against cost, by way of spending traces"
     shown = [arm for arm in arms if arm["agreement"]["estimate"] is not None and arm["tokens"]["estimate"] is not None]
     if not shown:
         return nothing_to_show(title, f"none of {len(arms)} arms has both tokens and agreement")
-    numbers = sorted({arm["n"] for arm in shown})
-    n = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
     left_out = [arm["arm"] for arm in arms if arm not in shown]
+    mixed = any(arm["arm"] == "fixed_matched" for arm in shown)
     figure = new_figure(
         title,
-        subtitle=f"n = {n} prompts; intervals over groups of prompts; {harm_source}"
+        subtitle=f"{sizes([arm['agreement']['n'] for arm in shown])} prompts; agreement: with the full budget's "
+        f"decision; {percent(level)} intervals over groups of prompts; window {window} tokens; {harm_source}"
+        + ("; fixed_matched: as many tokens as adaptive, by mixing two numbers of traces" if mixed else "")
         + (f"; undefined: {', '.join(left_out)}" if left_out else ""),
         x="tokens per prompt",
-        y="agreement with the full budget's decision (share of prompts)",
+        y="agreement (share)",
     )
-    for place, arm in enumerate(shown):
-        tokens, agreement = arm["tokens"], arm["agreement"]
-        figure.add_trace(
-            go.Scatter(
-                x=[tokens["estimate"]],
-                y=[agreement["estimate"]],
-                error_x=error_bars(tokens["estimate"], tokens["low"], tokens["high"]),
-                error_y=error_bars(agreement["estimate"], agreement["low"], agreement["high"]),
-                mode="markers",
-                marker={
-                    "symbol": SYMBOLS[place % len(SYMBOLS)],
-                    "color": PALETTE[place % len(PALETTE)],
-                    "size": 11,
-                },
-                name=arm["arm"],
-                hovertemplate=f"{_arm_text(arm)}<extra></extra>",
-            )
-        )
+    for place, alike in enumerate(_alike(shown)):
+        figure.add_trace(_arm_point(alike, SYMBOLS[place % len(SYMBOLS)], PALETTE[place % len(PALETTE)]))
+    figure.update_layout(showlegend=True)
     return figure
+
+
+def _alike(arms: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Arms of the same tokens and agreement, intervals included, together: one point would hide the other."""
+    found: dict[tuple[float | None, ...], list[Mapping[str, Any]]] = {}
+    for arm in arms:
+        place = tuple(arm[figure][end] for figure in ("tokens", "agreement") for end in ("estimate", "low", "high"))
+        found.setdefault(place, []).append(arm)
+    return list(found.values())
+
+
+def _arm_point(alike: Sequence[Mapping[str, Any]], symbol: str, colour: str) -> go.Scatter:
+    tokens, agreement = alike[0]["tokens"], alike[0]["agreement"]
+    names = [arm["arm"] for arm in alike]
+    itself = " (agrees with itself)" if names == [REFERENCE] else ""
+    return go.Scatter(
+        x=[tokens["estimate"]],
+        y=[agreement["estimate"]],
+        error_x=error_bars(tokens["estimate"], tokens["low"], tokens["high"]),
+        error_y=error_bars(agreement["estimate"], agreement["low"], agreement["high"]),
+        mode="markers",
+        # Open, so that a point which is nearly the same still shows.
+        marker={"symbol": f"{symbol}-open", "color": colour, "size": 11, "line": {"width": 2}},
+        name=f"{' = '.join(names)}{itself}",
+        hovertemplate="<br>".join(_arm_text(arm) for arm in alike) + "<extra></extra>",
+    )
 
 
 def _arm_text(arm: Mapping[str, Any]) -> str:
     lines = [
         f"<b>{arm['arm']}</b>",
         f"agreement {interval(arm['agreement'], 'estimate')} (n = {arm['agreement']['n']})",
-        f"tokens {interval(arm['tokens'], 'estimate', 1)}",
+        f"tokens {interval(arm['tokens'], 'estimate', 1)} (n = {arm['tokens']['n']})",
     ]
     lines += [f"{name.replace('_', ' ')} {interval(arm[name], 'estimate')} (n = {arm[name]['n']})" for name in _HOVERED]
     return "<br>".join(lines)
@@ -149,6 +172,7 @@ def any_of_n_curve(
     *,
     benchmark: str,
     harm_source: str,
+    level: float,
     measure: Literal["harmful_compliance", "over_refusal"] = "harmful_compliance",
 ) -> go.Figure:
     """Any-of-n, majority and mean of the same replies as the number of traces grows, with intervals.
@@ -157,6 +181,7 @@ def any_of_n_curve(
         any_of_n: the any_of_n table.
         benchmark: its benchmark.
         harm_source: who says that a reply harms.
+        level: of the intervals.
         measure: the event.
     """
     event, label = _EVENTS[measure]
@@ -166,31 +191,34 @@ def any_of_n_curve(
         return nothing_to_show(title, f"no {label} prompt has a scored reply")
     figure = new_figure(
         title,
-        subtitle=f"n = {table['n'].max()} {label} prompts; bands: intervals over groups of prompts"
+        subtitle=f"n = {table['n'].max()} {label} prompts; bands: {percent(level)} intervals over groups of prompts"
         + (f"; {harm_source}" if measure == "harmful_compliance" else ""),
         x="traces per prompt, n",
-        y=f"{event} (share of {label} prompts)",
+        y=f"share of {label} prompts",
     )
     for (rate, (name, colour)), dash in zip(_RATES.items(), DASHES, strict=False):
         part = table.filter(pl.col("rate") == rate)
-        if part.is_empty():
-            continue
-        places = part["traces"].to_list()
-        figure.add_trace(band(places, part["low"].to_list(), part["high"].to_list(), colour, name))
-        figure.add_trace(
-            go.Scatter(
-                x=places,
-                y=part["value"].to_list(),
-                customdata=part.select("n", "low", "high").rows(),
-                mode="lines+markers",
-                line={"color": colour, "dash": dash},
-                name=name,
-                legendgroup=name,
-                hovertemplate=[_rate_text(name, row) for row in part.iter_rows(named=True)],
-            )
-        )
+        if not part.is_empty():
+            figure.add_traces(_rate(part, name, colour, dash))
+    whole_steps(figure, int(table["traces"].max()))  # type: ignore[arg-type]
     figure.update_yaxes(range=[-0.02, 1.02])
     return figure
+
+
+def _rate(part: pl.DataFrame, name: str, colour: str, dash: str) -> list[go.Scatter]:
+    """The band and the line of one rate."""
+    places = part["traces"].to_list()
+    line = go.Scatter(
+        x=places,
+        y=part["value"].to_list(),
+        customdata=part.select("n", "low", "high").rows(),
+        mode="lines+markers",
+        line={"color": colour, "dash": dash},
+        name=name,
+        legendgroup=name,
+        hovertemplate=[_rate_text(name, row) for row in part.iter_rows(named=True)],
+    )
+    return [band(places, part["low"].to_list(), part["high"].to_list(), colour, name), line]
 
 
 def _rate_text(name: str, row: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import plotly.graph_objects as go
@@ -29,7 +30,10 @@ PALETTE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down")
 SCALE = ("#FFFFFF", SKY, BLUE)
-_SUBTITLE = 110
+# Characters a line that 700 pixels hold.
+_SUBTITLE, _REASON = 90, 70
+# An axis of no more steps than this has a tick at each.
+_FEW_STEPS = 20
 _FONT = {"family": "system-ui, -apple-system, 'Segoe UI', sans-serif", "size": 13, "color": "#222222"}
 
 
@@ -55,9 +59,10 @@ def new_figure(title: str, *, subtitle: str, x: str, y: str) -> go.Figure:
             "yanchor": "top",
             "pad": {"t": 16},
         },
-        xaxis={"title": {"text": x}},
-        yaxis={"title": {"text": y}},
-        legend={"orientation": "h", "yanchor": "top", "y": -0.2},
+        xaxis={"title": {"text": x, "font": {"size": _FONT["size"]}}},
+        yaxis={"title": {"text": y, "font": {"size": _FONT["size"]}}},
+        # Of the whole figure, not of the plot: in a low figure it would otherwise lie on the title of the axis.
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
         margin={"l": 70, "r": 30, "t": 60 + 18 * len(lines), "b": 70},
     )
     return figure
@@ -74,8 +79,15 @@ def nothing_to_show(title: str, reason: str) -> go.Figure:
     figure.update_layout(template="plotly_white", font=_FONT, title={"text": title})
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
-    figure.add_annotation(text=f"nothing to show: {reason}", showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
+    text = "<br>".join(textwrap.wrap(f"nothing to show: {reason}", _REASON))
+    figure.add_annotation(text=text, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
     return figure
+
+
+def whole_steps(figure: go.Figure, most: int) -> None:
+    """Ticks at whole numbers alone, on an axis that counts up to `most`."""
+    if most <= _FEW_STEPS:
+        figure.update_xaxes(dtick=1)
 
 
 def faded(colour: str, opacity: float) -> str:
@@ -85,7 +97,7 @@ def faded(colour: str, opacity: float) -> str:
 
 
 def band(x: Sequence[float], low: Sequence[float | None], high: Sequence[float | None], colour: str, group: str) -> Any:
-    """A filled band behind a line of the same legend group; places without both ends have none.
+    """A filled band behind a line of the same legend group, interrupted at places without both ends.
 
     Args:
         x: [points] rising.
@@ -94,13 +106,21 @@ def band(x: Sequence[float], low: Sequence[float | None], high: Sequence[float |
         colour: of the line.
         group: its legend group.
     """
-    known = [point for point in zip(x, low, high, strict=True) if None not in point]
+    places: list[float | None] = []
+    edge: list[float | None] = []
+    for known, run in groupby(zip(x, low, high, strict=True), key=lambda point: None not in point):
+        if known:
+            points = list(run)
+            gap = [None] if places else []
+            places += [*gap, *(place for place, _, _ in points), *(place for place, _, _ in reversed(points))]
+            edge += [*gap, *(lower for _, lower, _ in points), *(upper for _, _, upper in reversed(points))]
     return go.Scatter(
-        x=[place for place, _, _ in known] + [place for place, _, _ in reversed(known)],
-        y=[lower for _, lower, _ in known] + [upper for _, _, upper in reversed(known)],
+        x=places,
+        y=edge,
         fill="toself",
         fillcolor=faded(colour, 0.15),
-        line={"width": 0},
+        # So that a band over a single place is seen, and each of several that overlap.
+        line={"width": 1, "color": faded(colour, 0.3)},
         mode="lines",
         hoverinfo="skip",
         legendgroup=group,
