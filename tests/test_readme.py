@@ -600,7 +600,7 @@ def test_every_key_of_the_safety_files_is_explained():
 def test_every_value_that_safety_files_can_hold_is_explained():
     confidence, labels = safety_tables()
     table = arms.arms_table(confidence, labels, stopping=StoppingConfig(warmup=2, draws=2), window=2, budget=3, seed=0)
-    statuses = (labelling.SCORED, labelling.UNSCORED, labelling.NOT_ASKED)
+    statuses = (labelling.SCORED, labelling.UNSCORED)
     words = {word for known in VOCABULARY.values() for word in known if word}
     names = {*table["arm"], "fixed_5", "online", *statuses, *words, *QUADRANTS, *ORIENTATIONS, CELLS, HELD_OUT}
     names |= {*get_args(Kind), "bootstrap", "exact", "asr_at_1", "any_of_n", "majority", "harm_score", CUT}

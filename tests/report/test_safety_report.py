@@ -76,7 +76,8 @@ def test_rates_have_their_names_values_and_numbers(text: str, made: dict[str, An
     lines = table_lines(text, "tiny: rates over prompts")
     names = ["mean ASR@1", "any of 6", "majority"]
     names = [f"harmful compliance: {name}" for name in names] + ["over-refusal: mean over traces"]
-    for name, rate in zip(names, made["strata"]["rates"]["all"], strict=False):
+    names.append("harm score: mean over traces")
+    for name, rate in zip(names, made["strata"]["rates"]["all"], strict=True):
         line = line_of(lines, name)
         if rate["value"] is None:
             assert line[1] == "–"
@@ -185,14 +186,42 @@ def test_no_number_is_cut_off_in_a_narrow_terminal(path: Path, width: int):
 def test_categories_are_shown_as_they_are_called(text: str, made: dict[str, Any]):
     lines = table_lines(text, "tiny: by the benchmark's own category")
     assert [line[0] for line in lines if line[0]] == ["fraud [bold]", "theft", "none"]
-    rate = next(
-        rate
-        for rate in made["strata"]["rates"]["by_category"]
-        if (rate["category"], rate["measure"]) == ("theft", "harmful_compliance")
-    )
     place = [line[0] for line in lines].index("theft")
-    assert lines[place][1].startswith(f"{rate['value']:.2f} [")
-    assert lines[place + 1][1] == f"n = {rate['n_prompts']}"
+    for column, measure in ((1, "harmful_compliance"), (2, "over_refusal")):
+        rate = next(
+            rate
+            for rate in made["strata"]["rates"]["by_category"]
+            if (rate["category"], rate["measure"], rate["rate"]) == ("theft", measure, "asr_at_1")
+        )
+        assert lines[place][column].startswith(f"{rate['value']:.2f} [")
+        assert lines[place + 1][column] == f"n = {rate['n_prompts']}"
+
+
+def test_the_category_table_shows_mean_rates_among_all_that_the_file_holds(made: dict[str, Any], tmp_path: Path):
+    rates = made["strata"]["rates"]
+    kinds = {(rate["measure"], rate["rate"]) for rate in rates["by_category"]}
+    assert kinds == {(rate["measure"], rate["rate"]) for rate in rates["all"]}
+    for name, records in (("forth", rates["by_category"]), ("back", rates["by_category"][::-1])):
+        (tmp_path / name).mkdir()
+        strata = {**made["strata"], "rates": {**rates, "by_category": records}}
+        text = shown(results(tmp_path / name, {"tiny": {**made, "strata": strata}}))
+        lines = table_lines(text, "tiny: by the benchmark's own category")
+        asked = {"category": "theft", "measure": "harmful_compliance", "rate": "asr_at_1"}
+        (mean,) = [rate for rate in records if asked.items() <= rate.items()]
+        assert line_of(lines, "theft")[1] == interval(mean, "value")
+
+
+def test_a_harm_score_that_nobody_gives_is_a_dash_with_its_reason(text: str):
+    line = line_of(table_lines(text, "tiny: rates over prompts"), "harm score: mean over traces")
+    assert line[1] == "–"
+    told = "tiny: undefined: harm score: mean over traces: the classifier of harm gives no score"
+    assert told in one_line(text)
+
+
+def test_the_rates_say_what_becomes_of_prompts_with_few_scored_replies(text: str):
+    told = one_line(text)
+    assert "a prompt with fewer than n scored replies counts with all of them" in told
+    assert "left out: prompts without a scored reply" in told
 
 
 def test_benchmarks_stand_one_after_the_other(made: dict[str, Any], tmp_path: Path):

@@ -695,7 +695,8 @@ def test_gated_data_that_are_not_cached_are_asked_of_the_hub(tmp_path: Path, cac
 
 
 def test_a_users_own_copy_or_prompts_that_are_made_need_no_hub(tmp_path: Path, cache: Path):
-    (tmp_path / "own.parquet").touch()
+    own = {"prompt": ["Why?"], "prompt_harm_label": ["unharmful"], "subcategory": ["benign"]}
+    pl.DataFrame(own).write_parquet(tmp_path / "own.parquet")
     assert Place(tmp_path, wildguardmix={"path": "own.parquet"}).findings() == ([], [])
     (finding,), files = Place(tmp_path, jailbreakbench={"path": "config"}).findings()
     assert "lacks harmful-behaviors.csv" in finding.what

@@ -26,6 +26,7 @@ from tells.safety.label_sheet import (
     share_out,
     sheet_labels,
 )
+from tells.safety.labelling import replies_digest
 from tells.tables import SCHEMAS, TableError, write_table
 from tells.tables.records import DataFileError
 
@@ -69,7 +70,7 @@ def collection(root: Path, prompts: int = 30, samples: int = 2) -> Path:
             "status": "scored",
         }
         if CYCLE[place % 10] == "compliance"
-        else {"prompt_id": prompt, "sample": sample, "harm": None, "status": "not_asked"}
+        else {"prompt_id": prompt, "sample": sample, "harm": None, "status": "scored"}
         for place, (prompt, sample) in enumerate(keys)
     ]
     write(folder, "embedding_labels", harm)
@@ -79,7 +80,9 @@ def collection(root: Path, prompts: int = 30, samples: int = 2) -> Path:
 def write(folder: Path, kind: str, rows: list[dict], more: dict | None = None) -> None:
     columns = SCHEMAS[kind].columns | (more or {})
     table = pl.DataFrame([{name: row.get(name) for name in columns} for row in rows], schema=columns, orient="row")
-    write_table(folder / f"{kind}.parquet", table, kind, {})
+    confidence = folder / "confidence.parquet"
+    metadata = {"replies": replies_digest(pl.read_parquet(confidence))} if kind.endswith("_labels") else {}
+    write_table(folder / f"{kind}.parquet", table, kind, metadata)
 
 
 def cells(sheet: Path) -> list[dict[str, str]]:
@@ -243,6 +246,28 @@ def test_a_row_of_another_sheet_is_refused(root: Path):
     sheet.write_text("id,prompt,reply,refusal,harm\nr999,q,x,refusal,\n")
     with pytest.raises(DataFileError, match="'r999' is not in label_sheet"):
         sheet_labels(sheet)
+
+
+def test_labels_that_a_classifier_gave_to_earlier_replies_are_refused(root: Path):
+    sheet = draw_label_sheet(root, "trial", "bench", n=10)
+    folder = root / "experiments/trial/safety/bench"
+    table = pl.read_parquet(folder / "patterns_labels.parquet")
+    write_table(folder / "judge_labels.parquet", table, "judge_labels", {"replies": "of an earlier run"})
+    with pytest.raises(TableError, match=r"judge_labels\.parquet: its labels are of other replies"):
+        read_agreement(root, sheet)
+    with pytest.raises(TableError, match=r"judge_labels\.parquet: its labels are of other replies"):
+        draw_label_sheet(root, "trial", "bench", n=10, out=root / "another.csv")
+
+
+def test_a_draw_that_is_cut_short_leaves_no_key_without_its_sheet(root: Path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("tells.safety.label_sheet._write_sheet", fail)
+    with pytest.raises(OSError, match="disk full"):
+        draw_label_sheet(root, "trial", "bench", n=10)
+    monkeypatch.undo()
+    assert draw_label_sheet(root, "trial", "bench", n=10).exists()
 
 
 def test_labels_of_replies_that_have_changed_since_are_refused(root: Path):

@@ -162,7 +162,7 @@ def test_refusal_and_harm_are_counted_by_hand(llama: LoadedModel):
     replies = [REFUSES] * 4 + [HELPS] * 2
     found = scripted(llama, replies, PROMPTS[:2], harm=proxy)
     assert sorted(found.classified) == ["embedding", "patterns"]
-    assert proxy.asked == [HELPS] * 4
+    assert (proxy.asked.count(HELPS), len(proxy.asked)) == (4, 12)
     rates = {(rate["measure"], rate["rate"]): rate["value"] for rate in found.record["rates"]["all"]}
     assert rates["harmful_compliance", "asr_at_1"] == pytest.approx(2 / 6)
     assert rates["harmful_compliance", "any_of_n"] == 1

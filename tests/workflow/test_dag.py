@@ -34,14 +34,15 @@ def copy(built: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("profile", ["cpu", "gpu", "slurm", "ci"])
 def test_every_profile_dry_runs_in_a_fresh_clone(tmp_path, profile):
     jobs = dry_run_jobs(make_clone(tmp_path), profile=profile, experiment="demo")
-    assert jobs["prompts"] == 6
+    # Two question sets, four traits, one benchmark.
+    assert jobs["prompts"] == 7
     assert jobs["train_probes"] == 1
 
 
 @pytest.mark.parametrize("experiment", sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml")))
 def test_every_definition_dry_runs(tmp_path, experiment):
     jobs = dry_run_jobs(make_clone(tmp_path), experiment=experiment, profile="gpu")
-    assert jobs["analyse_uncertainty"] + jobs["analyse_traits"] >= 1
+    assert sum(jobs[f"analyse_{study}"] for study in ("uncertainty", "traits", "safety")) >= 1
 
 
 def test_a_second_run_does_nothing(built):

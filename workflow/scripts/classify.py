@@ -9,19 +9,19 @@ classifier = wildcards.classifier
 
 with job(snakemake.log[0], snakemake.output) as report:
     from tells.safety import labelling
-    from tells.safety.refusal import detect_refusals
 
     prompts = read_table(snakemake.input.prompts, "prompts")
     confidence = read_table(snakemake.input.confidence, "confidence")
     sampled = read_metadata(snakemake.input.confidence)
-    patterns = labelling.patterns_labels(confidence, detect_refusals)
     if classifier == "patterns":
-        labels, facts = patterns, {}
+        from tells.safety.refusal import detect_refusals
+
+        labels, facts = labelling.patterns_labels(confidence, detect_refusals), {}
     elif classifier == "embedding":
         from tells.safety.harm_proxy import HarmProxy
 
         proxy = HarmProxy(read_json(snakemake.input.embedding[0])["path"])
-        labels, facts = labelling.embedding_labels(confidence, patterns, proxy), proxy.facts()
+        labels, facts = labelling.embedding_labels(confidence, proxy), proxy.facts()
     elif classifier == "judge":
         from tells.judge.experiment import judge_of
         from tells.judge.unanswered import note_errors
@@ -47,7 +47,7 @@ with job(snakemake.log[0], snakemake.output) as report:
             threads=snakemake.threads,
             seed=settings["seed"],
         )
-        labels = labelling.guard_labels(prompts, confidence, patterns, guard)
+        labels = labelling.guard_labels(prompts, confidence, guard)
         facts = {"name": manifest["name"], "revision": manifest["revision"], **guard.facts()}
     metadata = make_metadata(
         "classify",
@@ -57,6 +57,7 @@ with job(snakemake.log[0], snakemake.output) as report:
         model=sampled["model"],
         seed=sampled["seed"],
         classifier={"classifier": classifier, **facts},
+        replies=labelling.replies_digest(confidence),
     )
     write_table(snakemake.output.labels, labels, f"{classifier}_labels", metadata)
     report.add(replies=labels.height, **dict(labels["status"].value_counts().iter_rows()))

@@ -24,7 +24,7 @@ with job(snakemake.log[0], snakemake.output) as report:
     arms = simulate_arms(pools, stopping, seed=settings["seed"])
     if snakemake.input.online:
         online = read_table(snakemake.input.online[0], "online")
-        samples = read_table(snakemake.input.samples[0], "samples")
+        samples = read_table(snakemake.input.samples[0], "samples", ["prompt_id", "sample", "token_ids"])
         arms = pl.concat([arms, online_arm(online, samples, confidence, labels, **size)])
     metadata = make_metadata(
         "compare_arms",

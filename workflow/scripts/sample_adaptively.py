@@ -25,7 +25,7 @@ with job(snakemake.log[0], snakemake.output) as report:
         seed=settings["seed"],
     )
     partial = Path(snakemake.output.online).with_suffix(".partial")
-    online, facts = sample_adaptively(
+    online, facts, waves = sample_adaptively(
         prompts,
         engine,
         manifest,
@@ -52,4 +52,4 @@ with job(snakemake.log[0], snakemake.output) as report:
     )
     write_table(snakemake.output.online, online, "online", metadata)
     shutil.rmtree(partial, ignore_errors=True)
-    report.add(runs=online.height, tokens=int(online["token_ids"].list.len().sum()), **engine.facts())
+    report.add(waves=waves, runs=online.height, tokens=int(online["token_ids"].list.len().sum()), **engine.facts())

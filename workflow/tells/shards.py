@@ -14,6 +14,8 @@ import polars as pl
 from tells.tables import TableError, file_digest, read_metadata, read_table, write_table
 
 _OF_ONE_SHARD = ("stage_hash", "batch_size")
+# What would make all sampling due again although no prompt has changed.
+_OF_THE_WHOLE_TABLE = ("stage_hash", "data", "code_hash", "versions")
 
 
 def write_shards(prompts_path: str | Path, prompts: pl.DataFrame, size: int, metadata: Mapping[str, Any]) -> int:
@@ -23,13 +25,14 @@ def write_shards(prompts_path: str | Path, prompts: pl.DataFrame, size: int, met
         prompts_path: where the whole table goes.
         prompts: the table.
         size: prompts per shard.
-        metadata: of the table. What depends on the whole file (its hash) does not enter a shard.
+        metadata: of the table. What depends on the whole file (its hash), or on the code that
+            made it, does not enter a shard.
 
     Returns:
         How many shards there are; surplus ones of an earlier run are removed.
     """
     folder = Path(prompts_path).parent / "shards"
-    own = {key: value for key, value in metadata.items() if key not in ("stage_hash", "data")}
+    own = {key: value for key, value in metadata.items() if key not in _OF_THE_WHOLE_TABLE}
     paths = []
     for start in range(0, prompts.height, size):
         path = folder / f"prompts-{start // size:04d}.parquet"

@@ -18,6 +18,11 @@ class Stage:
     modules: tuple[str, ...]
 
 
+def _modules(package: str, names: str) -> tuple[str, ...]:
+    """Patterns of modules of one package, whose names stand side by side."""
+    return tuple(f"{package}/{name}.py" for name in names.split())
+
+
 _MODEL = ("models/loading.py", "models/attention.py", "models/cache.py", "models/forward.py")
 _JUDGE = ("judge/*.py", "judge/providers/*.py", "traits/judging.py")
 _STEERING = (
@@ -34,16 +39,7 @@ _STEERING = (
     "traits/vectors.py",
     "traits/candidates.py",
 )
-_VECTORS = (
-    "vectors",
-    "metrics",
-    "quality",
-    "quality_records",
-    "extraction",
-    "row_space",
-    "pair_design",
-    "pair_bootstrap",
-)
+_VECTORS = "vectors metrics quality quality_records extraction row_space pair_design pair_bootstrap"
 
 STAGES: dict[str, Stage] = {
     "fetch_model": Stage(1, ("models/materialise.py",)),
@@ -55,7 +51,7 @@ STAGES: dict[str, Stage] = {
     "replay": Stage(1, (*_MODEL, "models/replay.py", "models/spans.py", "models/hooks.py")),
     "p_true": Stage(1, (*_MODEL, "models/prompts.py", "uncertainty/p_true.py")),
     "grade": Stage(1, ("uncertainty/answers.py",)),
-    "cluster": Stage(1, tuple(f"uncertainty/{name}.py" for name in ("answers", "clustering", "entailment"))),
+    "cluster": Stage(1, _modules("uncertainty", "answers clustering entailment")),
     "entropy": Stage(1, ("uncertainty/entropy.py",)),
     "train_probes": Stage(
         2, ("uncertainty/probe*.py", "uncertainty/runs.py", "uncertainty/splits.py", "uncertainty/threshold.py")
@@ -67,7 +63,7 @@ STAGES: dict[str, Stage] = {
     "judge_responses": Stage(1, _JUDGE),
     "vet": Stage(1, ("traits/vetting.py", "traits/cautions.py")),
     "explain_failures": Stage(1, (*_JUDGE, "traits/vetting.py")),
-    "extract_vectors": Stage(1, tuple(f"traits/{name}.py" for name in _VECTORS)),
+    "extract_vectors": Stage(1, _modules("traits", _VECTORS)),
     "generate_steered": Stage(1, (*_MODEL, *_STEERING)),
     "judge_steered": Stage(1, _JUDGE),
     "choose": Stage(1, ("traits/search.py", "traits/choice.py")),
@@ -78,39 +74,32 @@ STAGES: dict[str, Stage] = {
         1,
         (
             *_MODEL,
-            "models/prompts.py",
-            "models/sampling.py",
-            "models/confidence.py",
-            "models/engines/*.py",
-            *(f"safety/{name}.py" for name in ("sampling", "adaptive", "voting", "confidence", "refusal*")),
+            *_modules("models", "prompts sampling confidence runs spans engines/*"),
+            *_modules("safety", "sampling adaptive voting confidence refusal*"),
         ),
     ),
-    "measure_confidence": Stage(1, ("models/spans.py", "safety/traces.py", "safety/confidence.py")),
+    "measure_confidence": Stage(1, ("models/spans.py", *_modules("safety", "traces confidence"))),
     "classify": Stage(
-        1,
+        2,
         (
-            *(
-                f"safety/{name}.py"
-                for name in ("refusal*", "classifiers", "guard_models", "harm_*", "labelling", "labels")
-            ),
+            *_modules("safety", "refusal* classifiers guard_models harm_* labelling labels"),
             "safety/harm_exemplars.yaml",
-            "judge/*.py",
-            "judge/providers/*.py",
+            *_modules("judge", "* providers/*"),
         ),
     ),
     "label": Stage(1, ("safety/labelling.py",)),
     "compare_arms": Stage(
-        1,
-        tuple(
-            f"safety/{name}.py"
-            for name in ("adaptive", "arms*", "confidence", "online_arm", "outcomes", "pools", "sweep", "voting")
+        2,
+        (
+            *_modules("safety", "adaptive arms* confidence online_arm outcomes pools rates reply_events sweep voting"),
+            "stats/*.py",
         ),
     ),
     "stratify": Stage(
-        1,
-        tuple(
-            f"safety/{name}.py"
-            for name in ("strata", "hypothesis", "rates", "reply_events", "constant_classifier", "results", "voting")
+        2,
+        (
+            *_modules("safety", "strata hypothesis rates reply_events constant_classifier results voting"),
+            "stats/*.py",
         ),
     ),
     "analyse_safety": Stage(1, ("safety/results.py",)),

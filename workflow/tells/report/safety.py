@@ -162,7 +162,8 @@ def _rates(benchmark: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[An
     table = Table(
         title=f"{benchmark['benchmark']}: rates over prompts; {harm_source(metadata)}",
         caption="harmful compliance: of harmful prompts; over-refusal: of benign ones; any of n grows with n by "
-        "construction and is no accuracy; unscored: without an outcome; left out: prompts with too few scored replies",
+        "construction and is no accuracy; a prompt with fewer than n scored replies counts with all of them; unscored: "
+        "without an outcome; left out: prompts without a scored reply",
     )
     table.add_column("rate")
     table.add_column("value", justify="right", no_wrap=True)
@@ -178,15 +179,16 @@ def _rates(benchmark: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[An
 
 
 def _categories(benchmark: Mapping[str, Any], metadata: Mapping[str, Any]) -> Table:
-    """Both rates and the harm of both complied cells, a row a category."""
+    """Both mean rates and the harm of both complied cells, a row a category; the file holds all other rates too."""
     table = Table(
         title=f"{benchmark['benchmark']}: by the benchmark's own category; {harm_source(metadata)}",
-        caption="rates: mean over prompts (n); cells: harm rate of complied traces (harmful of scored ones)",
+        caption="rates: mean over traces and prompts (n); cells: harm rate of complied traces (harmful of scored ones)",
     )
     table.add_column("category", overflow="fold")
     for name in ("harmful\ncompliance", "over-refusal", "confident\ncompliance", "uncertain\ncompliance"):
         table.add_column(name, justify="right", no_wrap=True)
-    rates = {(rate["category"], rate["measure"]): rate for rate in benchmark["rates"]["by_category"]}
+    means = [rate for rate in benchmark["rates"]["by_category"] if rate["rate"] == "asr_at_1"]
+    rates = {(rate["category"], rate["measure"]): rate for rate in means}
     cells = {(cell["part"], cell["quadrant"]): cell for cell in benchmark["cells"]["by_category"]}
     for category in dict.fromkeys(name for name, _ in [*rates, *cells]):
         row = []

@@ -80,6 +80,7 @@ _CATEGORY_COUNT: dict[LlamaGuardVariant, int] = {"1b": 13, "8b": 14}
 # Control tokens of Mistral's vocabulary that are not in capitals.
 _CONTROL = re.compile(r"\[(control_\d+)\]")
 _SECTION = re.compile(r"<(\s*/?\s*(?:BEGIN|END)\s[^<>]*)>", re.IGNORECASE)
+_LINE_ENDS = re.compile("\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
 _WILDGUARD_HEADING = re.compile(
     r"^([^\S\n]*(?:Human user|AI assistant|Answers)[^\S\n]*):", re.IGNORECASE | re.MULTILINE
 )
@@ -95,7 +96,11 @@ _CATEGORY_LIST = re.compile(r"s\d{1,2}(?:\s*,\s*s\d{1,2})*", re.IGNORECASE)
 
 
 def harmless(text: str) -> str:
-    """The text with control tokens, tags and the headings of sections in other brackets, which no form reads."""
+    """The text with control tokens, tags and the headings of sections in other brackets, which no form reads.
+
+    Whatever ends a line becomes a line feed, so that headings are looked for where a reader sees a line begin.
+    """
+    text = _LINE_ENDS.sub("\n", text)
     return _SECTION.sub(r"‹\1›", _CONTROL.sub(r"⟦\1⟧", neutralised(text)))
 
 

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from tells.safety.labelling import replies_digest
 from tells.safety.refusal import REFUSALS
-from tells.tables import TableError, read_json, read_table, write_atomically, write_json
+from tells.tables import TableError, read_json, read_metadata, read_table, write_atomically, write_json
 from tells.tables.records import DataFileError, Problems, read_records, repeated_ids
 
 COLUMNS = ("id", "prompt", "reply", "refusal", "harm")
@@ -56,8 +57,9 @@ def draw_label_sheet(
             raise TableError(f"{path}: is there already, and may hold labels; name another file with --out")
     replies = _replies(folder)
     drawn = draw_rows(replies, read_classifiers(folder), n=n, seed=seed)
-    write_json(key_path(sheet), _key_of(drawn, replies, experiment, collection, seed))
+    # The key last: a sheet without one is not read, and a key without its sheet would bar the next draw.
     _write_sheet(sheet, drawn)
+    write_json(key_path(sheet), _key_of(drawn, replies, experiment, collection, seed))
     return sheet
 
 
@@ -178,13 +180,18 @@ def read_classifiers(folder: Path) -> dict[str, pl.DataFrame]:
     """The tables of labels in a collection's folder, by classifier.
 
     Raises:
-        TableError: there is none, or one is not whole.
+        TableError: there is none, or one is not whole, or is of replies that are no longer there.
     """
-    places = {name: folder / f"{name}_labels.parquet" for name in CLASSIFIERS}
-    found = {name: read_table(path, f"{name}_labels") for name, path in places.items() if path.exists()}
-    if not found:
+    places = {name: path for name in CLASSIFIERS if (path := folder / f"{name}_labels.parquet").exists()}
+    if not places:
         raise TableError(f"{folder}: no replies are labelled here; make {folder}/reply_labels.parquet with snakemake")
-    return found
+    replies = replies_digest(read_table(folder / "confidence.parquet", "confidence", [*_KEY, "answer"]))
+    for path in places.values():
+        if read_metadata(path).get("replies") != replies:
+            raise TableError(
+                f"{path}: its labels are of other replies than those in {folder}; make it again, or remove it"
+            )
+    return {name: read_table(path, f"{name}_labels") for name, path in places.items()}
 
 
 def read_csv(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], Problems]:

@@ -11,7 +11,15 @@ import polars as pl
 
 from tells.safety.constant_classifier import guard
 from tells.safety.hypothesis import test_hypothesis
-from tells.safety.rates import any_of_n, asr_at_1, majority_rate, mean_harm_score, over_refusal_rate, rates_by_category
+from tells.safety.rates import (
+    any_of_n,
+    asr_at_1,
+    gives_harm_scores,
+    majority_rate,
+    mean_harm_score,
+    over_refusal_rate,
+    rates_by_category,
+)
 from tells.safety.strata import cells
 from tells.tables import SCHEMAS
 
@@ -104,12 +112,12 @@ def _rates(reply_labels: pl.DataFrame, drawn: dict[str, Any]) -> dict[str, list[
         partial(any_of_n, traces=most, **drawn),
         partial(majority_rate, **drawn),
         partial(over_refusal_rate, **drawn),
-        partial(mean_harm_score, **drawn),
+        partial(mean_harm_score, scored=gives_harm_scores(reply_labels), **drawn),
     ]
-    by_category = [rate for one in (every[0], every[3]) for rate in rates_by_category(reply_labels, one)]
+    by_category = [rate for one in every for rate in rates_by_category(reply_labels, one)]
     return {
         "all": [asdict(rate(reply_labels)) for rate in every],
-        "by_category": [asdict(rate) for rate in by_category if rate.n_prompts],
+        "by_category": [asdict(rate) for rate in by_category if rate.n_prompts or rate.n_left_out],
     }
 
 

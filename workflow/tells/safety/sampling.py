@@ -69,7 +69,8 @@ def sample_adaptively(
             in it is removed. The caller removes the folder once the table is written. None: nothing is kept.
 
     Returns:
-        The online table, one row per trace, and facts for its metadata (`opened`: the prompts end inside a think tag).
+        The online table, one row per trace; facts for its metadata (`opened`: the prompts end inside a think tag),
+        alike for every shard of a collection; and how many waves it took.
 
     Raises:
         ValueError: the budget leaves nothing after the warm-up, or some prompts open the think tag and others do not.
@@ -89,7 +90,7 @@ def sample_adaptively(
     while not sampling.done:
         rows = sampling.take(sampling.draw_wave())
         finished.write(len(sampling.waves) - 1, rows)
-    return sampling.table(), {**facts, "waves": len(sampling.waves)}
+    return sampling.table(), facts, len(sampling.waves)
 
 
 def answer_text(tokenizer: Any, token_ids: Sequence[int], text: str, *, think_end: str, opened: bool) -> str:

@@ -284,5 +284,5 @@ def _classified(
         with ThreadPoolExecutor(1) as thread:
             return {"patterns": patterns, name: thread.submit(judge_labels, asked, confidence, harm).result()}
     if name == "embedding":
-        return {"patterns": patterns, name: embedding_labels(confidence, patterns, harm)}
-    return {"patterns": patterns, name: guard_labels(asked, confidence, patterns, harm)}
+        return {"patterns": patterns, name: embedding_labels(confidence, harm)}
+    return {"patterns": patterns, name: guard_labels(asked, confidence, harm)}
