@@ -35,6 +35,8 @@ if broken:
     sys.exit(format_findings(broken))
 
 COLLECTIONS = sorted({name for experiment in EXPERIMENTS.values() for name in experiment.collections()})
+# Of all jobs that could start, those for the GPU go first: it is what takes the time, and judges work beside it.
+GPU_FIRST = 10
 ENVIRONMENT = f"../envs/{SITE.environment}.yaml"
 FOLDER = "experiments/{experiment}/{study}/{collection}"
 COLLECTION = "experiments/{experiment}/uncertainty/{collection}"

@@ -28,6 +28,7 @@ rule sample_adaptively:
         f"{BENCHMARK_LOGS}/sample_adaptively-{{shard}}.log",
     benchmark:
         f"{BENCHMARK_LOGS}/sample_adaptively-{{shard}}.tsv"
+    priority: GPU_FIRST
     conda:
         ENVIRONMENT
     threads: SITE.threads
@@ -133,6 +134,7 @@ rule ask_guard:
         f"{BENCHMARK_LOGS}/ask_guard-{{classifier}}.tsv"
     wildcard_constraints:
         classifier=one_of(GUARD_MODELS),
+    priority: GPU_FIRST
     conda:
         ENVIRONMENT
     threads: SITE.threads

@@ -42,6 +42,7 @@ rule sample_shard:
         f"{RIVER_LOGS}/sample_shard-{{shard}}.log",
     benchmark:
         f"{RIVER_LOGS}/sample_shard-{{shard}}.tsv"
+    priority: GPU_FIRST
     conda:
         ENVIRONMENT
     threads: SITE.threads
@@ -68,6 +69,7 @@ rule replay_shard:
         f"{RIVER_LOGS}/replay_shard-{{shard}}.log",
     benchmark:
         f"{RIVER_LOGS}/replay_shard-{{shard}}.tsv"
+    priority: GPU_FIRST
     conda:
         ENVIRONMENT
     threads: SITE.threads

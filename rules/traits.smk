@@ -175,6 +175,7 @@ rule generate_steered:
         f"{TRAIT_LOGS}/generate_steered.log",
     benchmark:
         f"{TRAIT_LOGS}/generate_steered.tsv"
+    priority: GPU_FIRST
     conda:
         ENVIRONMENT
     threads: SITE.threads
@@ -256,6 +257,7 @@ rule report_steered:
         f"{TRAIT_LOGS}/report_steered.log",
     benchmark:
         f"{TRAIT_LOGS}/report_steered.tsv"
+    priority: GPU_FIRST
     conda:
         ENVIRONMENT
     threads: SITE.threads

@@ -102,6 +102,7 @@ rule ask_p_true:
         f"{LOGS}/ask_p_true-{{shard}}.log",
     benchmark:
         f"{LOGS}/ask_p_true-{{shard}}.tsv"
+    priority: GPU_FIRST
     conda:
         ENVIRONMENT
     threads: SITE.threads
