@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from tells.config.base import Definition
 from tells.config.load import ConfigError, Problem, UniqueKeyLoader
 
 Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
-Described = TypeVar("Described", bound=Definition)
 
 
 class HubFiles(Definition):
@@ -32,8 +31,38 @@ class HubFiles(Definition):
     files: Annotated[dict[str, Text], Field(min_length=1)]
 
 
+class DataSet(Definition):
+    """What every description of a data set has.
+
+    Attributes:
+        description: what the rows are, for people.
+        file: the data file, relative to the folder of the YAML file.
+        hub: the data set on the hub.
+    """
+
+    description: Text
+    file: Text | None = None
+    hub: HubFiles | None = None
+    _source: Path | None = PrivateAttr(default=None)
+
+    @property
+    def name(self) -> str:
+        """That of its YAML file; empty for one made in memory."""
+        return self._source.stem if self._source else ""
+
+    @property
+    def data_file(self) -> Path | None:
+        """Path of the data beside the YAML file; None where they come from elsewhere."""
+        if self.file is None:
+            return None
+        return self._source.parent / self.file if self._source else Path(self.file)
+
+
+Described = TypeVar("Described", bound=DataSet)
+
+
 def load_description(path: Path, kind: type[Described], what: str) -> Described:
-    """Read a description.
+    """Read a description; its `name` is that of the file, and `data_file` lies beside it.
 
     Args:
         path: a YAML file.
@@ -49,7 +78,7 @@ def load_description(path: Path, kind: type[Described], what: str) -> Described:
         raise ConfigError([Problem(str(path), "", f"no such {what}; its folder holds: {known}")])
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeyLoader)
-        return kind.model_validate(content)
+        described = kind.model_validate(content)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError([Problem(str(path), "", f"not YAML in UTF-8: {error}")]) from error
     except ValidationError as error:
@@ -58,6 +87,8 @@ def load_description(path: Path, kind: type[Described], what: str) -> Described:
             Problem(str(path), ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, "))
             for fault in faults
         ) from error
+    described._source = path
+    return described
 
 
 def fetch_hub_file(name: str, hub: HubFiles, file: str, *, note: str = "") -> Path:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from tells.config.base import RESERVED, Definition, Slug
+from tells.config.base import Definition, Slug, refuse_reserved
 
 Classifier = Literal["patterns", "embedding", "wildguard", "llama_guard", "judge"]
 Kind = Literal["mean", "lowest", "bottom", "tail"]
@@ -113,9 +113,7 @@ class SafetyConfig(Definition):
     @field_validator("collections")
     @classmethod
     def _names_are_free(cls, value: dict[str, SafetyCollection]) -> dict[str, SafetyCollection]:
-        taken = sorted(RESERVED & set(value))
-        if taken:
-            raise ValueError(f"reserved name(s) {', '.join(taken)}: call the collection something else")
+        refuse_reserved(value)
         return value
 
     @model_validator(mode="after")

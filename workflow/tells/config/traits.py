@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, StringConstraints, field_validator, model_validator
 
-from tells.config.base import RESERVED, SLUG, Definition, Slug
+from tells.config.base import SLUG, Definition, Slug, refuse_reserved
 
 TraitName = Annotated[str, StringConstraints(pattern=rf"^{SLUG}/{SLUG}$")]
 Method = Literal["mean_difference", "probe", "fisher", "pairwise_pca"]
@@ -137,9 +137,7 @@ class TraitsConfig(Definition):
     @field_validator("collections")
     @classmethod
     def _names_are_free(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        taken = sorted({name for name in value if RESERVED & set(name.split("/"))})
-        if taken:
-            raise ValueError(f"reserved word in {', '.join(taken)}: call the trait something else")
+        refuse_reserved(value)
         if len(set(value)) < len(value):
             raise ValueError("a trait stands twice")
         return value

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from tells.config.base import RESERVED, Definition, Slug
+from tells.config.base import Definition, Slug, refuse_reserved
 
 
 class UncertaintyCollection(Definition):
@@ -103,9 +103,7 @@ class UncertaintyConfig(Definition):
     @field_validator("collections")
     @classmethod
     def _names_are_free(cls, value: dict[str, UncertaintyCollection]) -> dict[str, UncertaintyCollection]:
-        taken = sorted(RESERVED & set(value))
-        if taken:
-            raise ValueError(f"reserved name(s) {', '.join(taken)}: call the collection something else")
+        refuse_reserved(value)
         if all(collection.role != "in_distribution" for collection in value.values()):
             raise ValueError("at least one collection must have the role in_distribution")
         return value

@@ -14,6 +14,7 @@ import torch
 
 from tells.models.attention import SharedPrefix, attend_to
 from tells.models.cache import RowCache
+from tells.progress import progress
 
 Result = TypeVar("Result")
 _TOKENS_PER_HEAD_PASS = 256
@@ -173,6 +174,52 @@ def _in_single_precision(model: torch.nn.Module, logits: torch.Tensor) -> torch.
     if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
         logits = torch.tanh(logits / cap) * cap
     return logits
+
+
+def in_batches(
+    order: Sequence[int], batch_size: int, run: Callable[[list[int]], None], *, what: str, even: bool = False
+) -> int:
+    """Call `run` with the rows of one batch after the other, and show how far it has come.
+
+    Args:
+        order: [rows] indices, as they follow each other.
+        batch_size: rows per batch; halved while the GPU's memory does not suffice.
+        run: does a batch; called again with a part of it where the memory ran out.
+        what: the work, for the progress bar.
+        even: make batches of like size, where the last would be small.
+
+    Returns:
+        The batch size that fitted.
+
+    Raises:
+        torch.OutOfMemoryError: even one row does not fit.
+    """
+    start = 0
+    with progress(len(order), what, "runs") as advance:
+        while start < len(order):
+            asked = even_size(len(order) - start, batch_size) if even else batch_size
+
+            def attempt(size: int, start: int = start) -> int:
+                batch = list(order[start : start + size])
+                run(batch)
+                return len(batch)
+
+            done, fitted = halve_on_memory_error(attempt, asked)
+            batch_size = batch_size if fitted == asked else fitted
+            start += done
+            advance(done)
+    return batch_size
+
+
+def pad_generated(
+    token_ids: Sequence[Sequence[int]], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Generated ids [rows, tokens] with zeros behind, lengths [rows], and which ids are real [rows, tokens]."""
+    lengths = torch.tensor([len(row) for row in token_ids], device=device)
+    longest = max(map(len, token_ids))
+    padded = [list(row) + [0] * (longest - len(row)) for row in token_ids]
+    generated = torch.tensor(padded, device=device, dtype=torch.long).view(len(token_ids), longest)
+    return generated, lengths, torch.arange(longest, device=device) < lengths[:, None]
 
 
 def even_size(rows: int, largest: int) -> int:

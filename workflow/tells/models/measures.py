@@ -14,8 +14,9 @@ from tells.models.attention import SharedPrefix
 from tells.models.forward import (
     common_prefix,
     compute_prefix,
-    halve_on_memory_error,
+    in_batches,
     logits_by_parts,
+    pad_generated,
     prefill,
     row_inputs,
     run_block,
@@ -23,7 +24,6 @@ from tells.models.forward import (
 from tells.models.hooks import capture, find_blocks
 from tells.models.loading import LoadedModel
 from tells.models.replay import ReplayRow
-from tells.progress import progress
 
 Reduce = Callable[[torch.Tensor], torch.Tensor]
 
@@ -90,18 +90,11 @@ def _in_batches(
     prefix = compute_prefix(model, common_prefix([row.prompt_token_ids for row in rows])) if rows else None
     order = sorted(range(len(rows)), key=lambda index: (len(rows[index].token_ids), index))
     found: dict[int, np.ndarray] = {}
-    start = 0
-    with progress(len(rows), "measure", "runs") as advance:
-        while start < len(rows):
 
-            def run(size: int, start: int = start) -> int:
-                batch = order[start : start + size]
-                found.update(zip(batch, measure([rows[index] for index in batch], prefix), strict=True))
-                return len(batch)
+    def run(batch: list[int]) -> None:
+        found.update(zip(batch, measure([rows[index] for index in batch], prefix), strict=True))
 
-            done, batch_size = halve_on_memory_error(run, batch_size)
-            start += done
-            advance(done)
+    in_batches(order, batch_size, run, what="measure")
     return [found[index] for index in range(len(rows))]
 
 
@@ -114,13 +107,10 @@ def _pass_over(
         States after the final norm [rows, 1 + tokens, width], padded ids [rows, tokens], and which of these are real.
     """
     prefilled = prefill(model, [row.prompt_token_ids for row in rows], prefix)
-    longest = max(len(row.token_ids) for row in rows)
-    lengths = torch.tensor([len(row.token_ids) for row in rows], device=model.device)
-    padded = [list(row.token_ids) + [0] * (longest - len(row.token_ids)) for row in rows]
-    generated = torch.tensor(padded, device=model.device, dtype=torch.long).view(len(rows), longest)
+    generated, lengths, real = pad_generated([row.token_ids for row in rows], model.device)
     token_ids, positions, mask = row_inputs(prefilled, generated, lengths)
     hidden = run_block(model, token_ids, positions, prefilled.cache, prefix, mask)
-    return hidden, generated, torch.arange(longest, device=model.device) < lengths[:, None]
+    return hidden, generated, real
 
 
 def response_norms(

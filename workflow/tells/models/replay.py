@@ -19,8 +19,9 @@ from tells.models.forward import (
     Prefilled,
     common_prefix,
     compute_prefix,
-    halve_on_memory_error,
+    in_batches,
     logits_by_parts,
+    pad_generated,
     prefill,
     row_inputs,
     run_block,
@@ -28,7 +29,6 @@ from tells.models.forward import (
 from tells.models.hooks import capture
 from tells.models.loading import LoadedModel
 from tells.models.spans import RESPONSE_WINDOW, Spans
-from tells.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -126,36 +126,23 @@ def replay(
     prefix = compute_prefix(model, common_prefix([row.prompt_token_ids for row in rows])) if rows else None
     order = _cheapest_order(rows, prefix.length if prefix else 0, batch_size)
     read = _states_reader(backend)
-    start = 0
-    with progress(len(rows), "replay", "runs") as advance:
-        while start < len(rows):
 
-            def run(size: int, start: int = start) -> list[int]:
-                batch = order[start : start + size]
-                _replay_batch(model, [rows[i] for i in batch], batch, windows, layers, prefix, result, read)
-                return batch
+    def run(batch: list[int]) -> None:
+        _replay_batch(model, [rows[i] for i in batch], batch, windows, layers, prefix, result, read)
 
-            done, batch_size = halve_on_memory_error(run, batch_size)
-            start += len(done)
-            advance(len(done))
-    return result.finished(batch_size)
+    return result.finished(in_batches(order, batch_size, run, what="replay"))
 
 
 def _replay_batch(model, rows, indices, windows, layers, prefix, result, read) -> None:  # noqa: ANN001
     prefilled = prefill(model, [row.prompt_token_ids for row in rows], prefix)
-    longest = max(len(row.token_ids) for row in rows)
-    lengths = torch.tensor([len(row.token_ids) for row in rows], device=model.device)
-    generated = torch.tensor(
-        [list(row.token_ids) + [0] * (longest - len(row.token_ids)) for row in rows], device=model.device
-    ).view(len(rows), longest)
-    weights = torch.zeros(len(rows), len(windows[0]), longest + 1, device=model.device)
+    generated, lengths, seen = pad_generated([row.token_ids for row in rows], model.device)
+    weights = torch.zeros(len(rows), len(windows[0]), generated.shape[1] + 1, device=model.device)
     for place, index in enumerate(indices):
         for position, window in enumerate(windows[index]):
             if window is not None:
                 weights[place, position, window[0] : window[1]] = 1 / (window[1] - window[0])
     hidden, states = read(model, prefilled, generated, lengths, weights, layers)
     result.put_states(indices, states)
-    seen = torch.arange(longest, device=model.device) < lengths[:, None]
     result.put_tokens(indices, lengths.tolist(), _token_facts(model, hidden[:, :-1][seen], generated[seen]))
 
 

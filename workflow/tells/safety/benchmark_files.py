@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tells.config.base import Definition
-from tells.config.data_sets import HubFiles, Text
+from tells.config.data_sets import DataSet, Text
 from tells.safety.benchmark_rules import Category, Label, LabelRule, Names, Record, SplitLabel, cell_text
 from tells.tables.records import DataFileError, RowError, identifier_slug, read_records, repeated_ids, text_group
 
@@ -49,7 +49,7 @@ class Example(Definition):
         return value.strip()
 
 
-class Benchmark(Definition):
+class Benchmark(DataSet):
     """A benchmark as config/benchmarks/NAME.yaml describes it.
 
     Attributes:
@@ -73,14 +73,11 @@ class Benchmark(Definition):
         examples: what a completion model sees first.
     """
 
-    description: Text
     licence: Text
     source: Text | None = None
     get: Text | None = None
     gated: bool = False
     non_commercial: bool = False
-    file: Text | None = None
-    hub: HubFiles | None = None
     splits: Annotated[Names | None, BeforeValidator(_one_or_more)] = None
     format: Literal["csv", "jsonl", "json", "parquet"] | None = None
     id: Text | None = None
@@ -91,7 +88,6 @@ class Benchmark(Definition):
     category: Annotated[Category | None, BeforeValidator(_category)] = None
     twin: Text | None = None
     examples: tuple[Example, ...] = ()
-    _source: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _has_its_data_somewhere(self) -> Self:
@@ -107,18 +103,6 @@ class Benchmark(Definition):
         if isinstance(self.label, SplitLabel) and set(self.label.split) != set(self.splits or ()):
             raise ValueError("label.split must give a label to each of `splits`, and to no other")
         return self
-
-    @property
-    def name(self) -> str:
-        """Name of the benchmark: that of its YAML file; empty for one made in memory."""
-        return self._source.stem if self._source else ""
-
-    @property
-    def data_file(self) -> Path | None:
-        """Path of the data beside the YAML file; None where they come from elsewhere."""
-        if self.file is None:
-            return None
-        return self._source.parent / self.file if self._source else Path(self.file)
 
     @property
     def terms(self) -> str:

@@ -108,10 +108,7 @@ def load_benchmark(path: Path | str) -> Benchmark:
     Raises:
         ConfigError: with every fault: no such file, not UTF-8, not YAML, unknown or missing keys, wrong values.
     """
-    path = Path(path)
-    benchmark = load_description(path, Benchmark, "benchmark")
-    benchmark._source = path
-    return benchmark
+    return load_description(Path(path), Benchmark, "benchmark")
 
 
 def how_to_get(benchmark: Benchmark) -> str:

@@ -23,6 +23,7 @@ from tells.models.confidence import token_confidence
 from tells.models.engines.base import ConfidenceStop, Request
 from tells.models.spans import decode_tokens, find_spans
 from tells.safety.adaptive import CUT, AdaptivePrompt
+from tells.safety.traces import split_text
 from tells.tables import SCHEMAS, TableError, read_metadata, read_table, write_table
 
 if TYPE_CHECKING:
@@ -105,9 +106,7 @@ def answer_text(tokenizer: Any, token_ids: Sequence[int], text: str, *, think_en
     """
     whole, ends = decode_tokens(tokenizer, token_ids)
     spans = find_spans(whole, ends, text_length=len(text), think_end=think_end, opened=opened)
-    if spans.tag_last is None:
-        return "" if spans.think else text.strip()
-    return text.partition(think_end)[2].strip()
+    return split_text(text, spans, think_end)[1]
 
 
 def _digest(draw: _Draw, manifest: Mapping[str, Any], config: StoppingConfig, budget: int, groups: list[str]) -> str:

@@ -145,7 +145,7 @@ def _read(row: Mapping[str, Any], name: str, tokenizer: Any, *, opened: bool, th
             "use the tokenizer of the model that made the samples"
         )
     spans = find_spans(text, ends, text_length=len(kept), think_end=think_end, opened=opened)
-    thought, answer = _split(kept, spans, think_end)
+    thought, answer = split_text(kept, spans, think_end)
     span = spans.answer if answer else None
     logprobs = np.asarray(row["token_logprobs"], dtype=np.float64)
     if len(logprobs) != len(ends):
@@ -165,7 +165,7 @@ def _read(row: Mapping[str, Any], name: str, tokenizer: Any, *, opened: bool, th
     }
 
 
-def _split(text: str, spans: Spans, think_end: str) -> tuple[str | None, str]:
+def split_text(text: str, spans: Spans, think_end: str) -> tuple[str | None, str]:
     """Text of the think span (None without one) and of the answer ("" without one)."""
     before, tag, after = text.partition(think_end)
     thinks = spans.think is not None or spans.tag_last is not None

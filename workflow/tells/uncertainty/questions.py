@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import polars as pl
-from pydantic import ConfigDict, PrivateAttr, model_validator
+from pydantic import ConfigDict, model_validator
 
 from tells.config.base import Definition
-from tells.config.data_sets import HubFiles, Text, commit_of, fetch_hub_file, load_description
+from tells.config.data_sets import DataSet, HubFiles, Text, commit_of, fetch_hub_file, load_description
 from tells.uncertainty.question_files import (
     Question,
     QuestionFileError,
@@ -76,7 +76,7 @@ class FewShotExample(Definition):
         return self
 
 
-class QuestionSet(Definition):
+class QuestionSet(DataSet):
     """A question set as config/questions/NAME.yaml describes it.
 
     Attributes:
@@ -90,15 +90,11 @@ class QuestionSet(Definition):
         examples: the worked examples that a completion model sees first.
     """
 
-    description: Text
-    file: Text | None = None
-    hub: HubFiles | None = None
     split: Text | None = None
     format: Literal["jsonl", "gsm8k", "math500", "svamp", "multiarith", "nq_open"]
     grader: Literal["math", "text"]
     instruction: Text
     examples: tuple[FewShotExample, ...] = ()
-    _source: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Self:
@@ -109,18 +105,6 @@ class QuestionSet(Definition):
         if self.hub is not None and self.split not in self.hub.files:
             raise ValueError(f"`split` must be one of hub.files: {', '.join(self.hub.files)}")
         return self
-
-    @property
-    def name(self) -> str:
-        """Name of the set: that of its YAML file; empty for a set made in memory."""
-        return self._source.stem if self._source else ""
-
-    @property
-    def data_file(self) -> Path | None:
-        """Path of the data file; None where the data come from the hub."""
-        if self.file is None:
-            return None
-        return self._source.parent / self.file if self._source else Path(self.file)
 
 
 def load_question_set(path: Path | str) -> QuestionSet:
@@ -136,10 +120,7 @@ def load_question_set(path: Path | str) -> QuestionSet:
         ConfigError: with every fault: no such file, not UTF-8, not YAML, unknown or missing keys, wrong
             values.
     """
-    path = Path(path)
-    question_set = load_description(path, QuestionSet, "question set")
-    question_set._source = path
-    return question_set
+    return load_description(Path(path), QuestionSet, "question set")
 
 
 def find_question_file(question_set: QuestionSet, *, path: Path | str | None = None, split: str | None = None) -> Path:

@@ -24,8 +24,7 @@ from tells.models.forward import (
     Prefilled,
     common_prefix,
     compute_prefix,
-    even_size,
-    halve_on_memory_error,
+    in_batches,
     logits_by_parts,
     prefill,
     run_block,
@@ -33,7 +32,6 @@ from tells.models.forward import (
 from tells.models.loading import LoadedModel
 from tells.models.sampling import choose_tokens, uniforms
 from tells.models.steering import SteeredRows
-from tells.progress import progress
 
 logger = logging.getLogger(__name__)
 _WORTH_DROPPING = 0.9
@@ -70,22 +68,13 @@ class HfEngine:
         order = sorted(range(len(requests)), key=lambda index: (len(requests[index].prompt_token_ids), index))
         order = _samples_together(order, requests)
         results: dict[int, Generation] = {}
-        start = 0
-        with progress(len(requests), "sample", "runs") as advance:
-            while start < len(order):
 
-                def run(size: int, start: int = start) -> list[int]:
-                    batch = order[start : start + size]
-                    rows = [requests[index] for index in batch]
-                    decoded = _Batch(self.loaded, rows, settings, top_logprobs, prefix).decode()
-                    results.update(zip(batch, decoded, strict=True))
-                    return batch
+        def run(batch: list[int]) -> None:
+            rows = [requests[index] for index in batch]
+            decoded = _Batch(self.loaded, rows, settings, top_logprobs, prefix).decode()
+            results.update(zip(batch, decoded, strict=True))
 
-                asked = even_size(len(order) - start, self.batch_size)
-                batch, fitted = halve_on_memory_error(run, asked)
-                self.batch_size = self.batch_size if fitted == asked else fitted
-                start += len(batch)
-                advance(len(batch))
+        self.batch_size = in_batches(order, self.batch_size, run, what="sample", even=True)
         return [results[index] for index in range(len(requests))]
 
 
