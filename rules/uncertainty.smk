@@ -184,6 +184,7 @@ rule evaluate_probes:
     output:
         evaluation=f"{STUDY}/evaluation.json",
         scores=f"{STUDY}/scores.parquet",
+        curves=f"{STUDY}/curves.parquet",
     log:
         f"{STUDY_LOGS}/evaluate_probes.log",
     benchmark:

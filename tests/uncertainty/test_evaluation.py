@@ -116,6 +116,27 @@ def test_a_data_set_without_training_rows_is_out_of_distribution(study):
     assert record["value"] > 0.8
 
 
+def test_curves_are_of_the_rows_that_the_records_rest_on(study):
+    evaluation = study[3]
+    curves = evaluation.curves
+    keys = ["outcome", "score", "kind", "dataset"]
+    assert set(curves["kind"]) == {"probe", "baseline"}
+    assert set(curves["outcome"]) == {"accuracy", "semantic_entropy"}
+    records = pl.DataFrame([record for record in evaluation.records if record["metric"] == "auroc"])
+    expected = records.filter(pl.col("value").is_not_null() & pl.col("kind").is_in(["probe", "baseline"]))
+    drawn = curves.filter(curve="roc").group_by(keys).agg(pl.col("n_rows", "n_questions").first(), "x", "y")
+    both = expected.join(drawn, on=keys, how="full", validate="1:1")
+    assert both.height == expected.height == drawn.height
+    for row in both.iter_rows(named=True):
+        assert (row["n_rows"], row["n_questions"]) == (row["n_rows_right"], row["n_questions_right"])
+        # A hundred places see the area of a curve of 50 rows to about a step.
+        assert np.trapezoid(row["y"], row["x"]) == pytest.approx(row["value"], abs=0.02)
+    by_kind = {name: set(part["outcome"]) for (name,), part in curves.group_by("curve")}
+    assert by_kind["rejection"] == {"accuracy"}
+    assert set(curves.filter(curve="reliability", kind="baseline")["score"]) == {"p_true"}
+    assert curves.filter(pl.col("low") > pl.col("high")).is_empty()
+
+
 CONTROLS = [(target, dataset) for target in ("accuracy", "semantic_entropy") for dataset in ("sums", "far")]
 
 

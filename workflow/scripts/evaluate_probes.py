@@ -38,4 +38,5 @@ with job(snakemake.log[0], snakemake.output) as report:
     }
     write_json(snakemake.output.evaluation, content, metadata=metadata)
     write_table(snakemake.output.scores, evaluation.scores, "scores", metadata)
+    write_table(snakemake.output.curves, evaluation.curves, "curves", metadata)
     report.add(records=len(evaluation.records))

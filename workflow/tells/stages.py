@@ -56,7 +56,9 @@ STAGES: dict[str, Stage] = {
     "train_probes": Stage(
         2, ("uncertainty/probe*.py", "uncertainty/runs.py", "uncertainty/splits.py", "uncertainty/threshold.py")
     ),
-    "evaluate_probes": Stage(2, ("uncertainty/evaluation*.py", "uncertainty/baselines.py", "stats/*.py")),
+    "evaluate_probes": Stage(
+        2, ("uncertainty/evaluation*.py", "uncertainty/curves.py", "uncertainty/baselines.py", "stats/*.py")
+    ),
     "map_states": Stage(1, ("uncertainty/projection.py",)),
     "analyse_uncertainty": Stage(1, ("uncertainty/results.py", "uncertainty/runs.py")),
     "judge_scenarios": Stage(1, _JUDGE),

@@ -155,6 +155,16 @@ def _values_of_draws(metric: Metric, y: Floats, score: Floats, groups: Groups) -
     return _any_metric_of_draws(metric, y, score, groups)
 
 
+def draw_weights(groups: Groups, n: int, seed: int) -> Iterator[Integers]:
+    """How often each group stands in each of n draws.
+
+    Yields:
+        [draws, groups] counts, a few draws at a time; those of `bootstrap_ci` for the same seed.
+    """
+    at_once = max(1, _CELLS_AT_ONCE // max(1, groups.order.size))
+    return map(_weights, _draw_groups(groups, n, seed, at_once))
+
+
 def _check(n: int, level: float) -> None:
     if n < 1:
         raise ValueError(f"n must be at least 1 draw, it is {n}")

@@ -148,6 +148,14 @@ SCHEMAS: dict[str, Schema] = {
         {"dataset": TEXT, "prompt_id": TEXT, "sample": COUNT, "split": TEXT},
         ("dataset", "prompt_id", "sample"),
     ),
+    "curves": Schema(
+        {
+            **dict.fromkeys(("outcome", "score", "kind", "dataset", "split", "curve"), TEXT),
+            **dict.fromkeys(("x", "y", "low", "high", "level", "prevalence"), REAL),
+            **dict.fromkeys(("point_rows", "n_rows", "n_questions"), COUNT),
+        },
+        ("outcome", "score", "dataset", "curve", "x"),
+    ),
     "map": Schema(
         {"dataset": TEXT, "prompt_id": TEXT, "sample": COUNT, "split": TEXT, "x": REAL, "y": REAL},
         ("dataset", "prompt_id", "sample"),

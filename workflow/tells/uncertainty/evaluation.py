@@ -27,6 +27,7 @@ from tells.uncertainty.baselines import (
     score_runs,
     unfitted_scores,
 )
+from tells.uncertainty.curves import curves_of, no_curves
 from tells.uncertainty.evaluation_metrics import (
     AUROC,
     PRIMARY,
@@ -69,12 +70,14 @@ class Evaluation:
             prevalence, and reason where the value is None; of a control also n_draws and standard_error.
         accuracy: how often the model is right, see `accuracy_summary`.
         scores: one row a run: its keys, its labels, and `PROBE.score` and `PROBE.probability` of each probe.
+        curves: of every probe and baseline, the table of `tells.uncertainty.curves`.
         n_seen_elsewhere: test rows left out because their question was trained on in another data set.
     """
 
     records: list[Record]
     accuracy: list[Record]
     scores: pl.DataFrame
+    curves: pl.DataFrame
     n_seen_elsewhere: int
 
 
@@ -151,6 +154,7 @@ def evaluate(
         records,
         accuracy_summary(runs, settings),
         _score_table(runs, targets, scored),
+        _all_curves(jobs),
         int(((runs["split"] == "test").to_numpy() & ~outside).sum()),
     )
 
@@ -179,6 +183,25 @@ def _all_records(jobs: Sequence[tuple[_Outcome, list[Score], str]]) -> list[Reco
                 advance(1)
     _correct_for_many(records)
     return records
+
+
+def _all_curves(jobs: Sequence[tuple[_Outcome, list[Score], str]]) -> pl.DataFrame:
+    """Curves of every probe and baseline that has values, but for the entropy itself, which is no class."""
+    tables = [no_curves()]
+    for outcome, scores, dataset in jobs:
+        if outcome.target.name == SEMANTIC_ENTROPY_RAW:
+            continue
+        for score in scores:
+            if score.kind in ("probe", "baseline") and score.reason is None:
+                probable = None if score.probability is None else outcome.rows(score.probability, dataset)
+                tables += curves_of(
+                    outcome.header(score, dataset),
+                    outcome.rows(score.values, dataset),
+                    probable,
+                    outcome.settings,
+                    correctness=outcome.target.name == ACCURACY,
+                )
+    return pl.concat(tables)
 
 
 def _records(outcome: _Outcome, score: Score, baseline: Score | None, dataset: str) -> list[Record]:
