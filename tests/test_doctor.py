@@ -17,6 +17,7 @@ from tells.config import Experiment, Site
 from tells.doctor import Finding, Gpu, examine, format_findings, outdated_results
 from tells.stages import STAGES, Stage
 from tells.tables import make_metadata, write_json, write_table, write_tensors
+from tells.tables import metadata as tables_metadata
 
 A100 = Gpu("A100", 40.0, 38.0, (8, 0))
 CATALOGUE = """
@@ -606,8 +607,8 @@ def test_results_older_than_their_code_are_a_warning_with_the_way_to_redo_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     results(tmp_path)
-    current = examination.code_hash
-    monkeypatch.setattr(examination, "code_hash", lambda stage: "new" if stage == "cluster" else current(stage))
+    current = tables_metadata.code_hash
+    monkeypatch.setattr(tables_metadata, "code_hash", lambda stage: "new" if stage == "cluster" else current(stage))
     (finding,) = outdated_results(tmp_path, ["demo"])
     assert finding.severity == "warning"
     assert "older than the code of stage cluster" in finding.what

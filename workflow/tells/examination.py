@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tells.config import ConfigError, Experiment, ModelEntry
-from tells.stages import STAGES
 from tells.tables import ForeignFileError, TableError, read_json, read_metadata
-from tells.tables.metadata import code_hash
+from tells.tables.metadata import outdated
 
 if TYPE_CHECKING:
     from tells.config.safety import SafetyCollection
@@ -264,7 +263,7 @@ def outdated_results(root: Path, experiments: Iterable[str]) -> list[Finding]:
             if path.suffix == ".json" and path.stat().st_size > _LARGEST_JSON:
                 continue
             try:
-                reason = _age(read_metadata(path))
+                reason = outdated(read_metadata(path))
             except ForeignFileError:
                 continue
             except TableError as error:
@@ -276,21 +275,6 @@ def outdated_results(root: Path, experiments: Iterable[str]) -> list[Finding]:
             shown = f"{paths[0]} and {len(paths) - 1} more" if len(paths) > 1 else paths[0]
             findings.append(Finding("warning", f"{shown}: {what}", cure.format(file=paths[0])))
     return findings
-
-
-def _age(metadata: Mapping[str, Any]) -> tuple[str, str] | None:
-    """What is old about a result, and the cure, in which {file} is to be filled in; None where nothing is."""
-    stage = metadata.get("stage")
-    if stage not in STAGES:
-        return f"of a stage {stage!r} that there is no more", "delete it"
-    version, current = metadata.get("stage_version"), STAGES[stage].version
-    if version != current:
-        what = f"version {version} of the results of stage {stage}, which are now at version {current}"
-        return what, "the next run makes them again"
-    if metadata.get("code_hash") != code_hash(stage):
-        cure = "if the change matters, redo the step: `snakemake --profile … -f {file}` (`-R RULE` for all of its rule)"
-        return f"older than the code of stage {stage}", cure
-    return None
 
 
 def _manifest_findings(root: Path, users: str, manifest: Path) -> Iterator[Finding]:

@@ -80,6 +80,25 @@ def code_hash(stage: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def outdated(metadata: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What is old about a result with this metadata, and the cure, in which {file} is to be filled in.
+
+    Returns:
+        None where it is what the present code would make.
+    """
+    stage = metadata.get("stage")
+    if stage not in STAGES:
+        return f"of a stage {stage!r} that there is no more", "delete it"
+    version, current = metadata.get("stage_version"), STAGES[stage].version
+    if version != current:
+        what = f"version {version} of the results of stage {stage}, which are now at version {current}"
+        return what, "the next run makes them again"
+    if metadata.get("code_hash") != code_hash(stage):
+        cure = "if the change matters, redo the step: `snakemake --profile … -f {file}` (`-R RULE` for all of its rule)"
+        return f"older than the code of stage {stage}", cure
+    return None
+
+
 @lru_cache
 def package_versions() -> dict[str, str]:
     """Versions of the packages that results can depend on, of those that are installed."""
