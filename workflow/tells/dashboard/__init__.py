@@ -1,0 +1,1 @@
+"""A Dash app over the results of the workflow: it reads files and writes none."""

@@ -1,0 +1,86 @@
+"""Pieces that the pages are made of. Texts are text nodes: nothing a model wrote is read as Markdown or HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dash import dcc, html
+
+from tells.tables import TableError
+
+Children = Any
+
+
+def page(title: str, *children: Children, subtitle: str | None = None) -> html.Main:
+    """A page: its heading and its cards."""
+    head = [html.H1(title), html.P(subtitle, className="subtitle")] if subtitle else [html.H1(title)]
+    return html.Main([*head, *children], id="main", tabIndex="-1")
+
+
+def card(title: str, content: Callable[[], Children], *, identifier: str | None = None) -> html.Section:
+    """A card whose content is made now; where a file cannot be read it says so, and the rest of the page stands.
+
+    Args:
+        title: its heading.
+        content: makes what stands below it.
+        identifier: of the element, for callbacks and links.
+    """
+    try:
+        made = content()
+    except (TableError, LookupError, KeyError, OSError) as error:
+        made = error_box(error)
+    known = {"id": identifier} if identifier else {}
+    return html.Section([html.H2(title), made], className="card", **known)
+
+
+def error_box(error: Exception) -> html.Div:
+    """What is wrong with a file, in its own words."""
+    said = error.args[0] if isinstance(error, LookupError) and error.args else error
+    if isinstance(error, KeyError):
+        said = f"the file lacks {said}: it was made by another version of this software"
+    return html.Div([html.Strong("This cannot be shown. "), html.Span(str(said))], className="error", role="alert")
+
+
+def empty_box(what: str, command: str) -> html.Div:
+    """An empty place, and the line that fills it."""
+    return html.Div([html.P(what), html.Pre(html.Code(command))], className="empty")
+
+
+def figure(made: Any, *, identifier: str) -> dcc.Graph:
+    """A Plotly figure that can be saved as SVG."""
+    config = {
+        "displaylogo": False,
+        "responsive": True,
+        "toImageButtonOptions": {"format": "svg", "filename": identifier},
+    }
+    return dcc.Graph(id=identifier, figure=made, config=config, className="figure")
+
+
+def rows_table(columns: Sequence[str], rows: Sequence[Sequence[Children]], *, caption: str | None = None) -> html.Div:
+    """A plain table that a reader of the screen understands; it scrolls sideways where it is too wide.
+
+    Args:
+        columns: headings.
+        rows: [rows][columns] cells.
+        caption: what the numbers are.
+    """
+    parts: list[Any] = [html.Caption(caption)] if caption else []
+    parts.append(html.Thead(html.Tr([html.Th(name, scope="col") for name in columns])))
+    parts.append(html.Tbody([html.Tr([html.Td(cell) for cell in row]) for row in rows]))
+    return html.Div(html.Table(parts), className="scroll", tabIndex="0", role="region", **{"aria-label": caption or ""})
+
+
+def badge(state: str, title: str | None = None) -> html.Span:
+    """The state of a study as a word in a colour."""
+    return html.Span(state, className=f"badge {state}", title=title or state)
+
+
+def interval_text(value: float | None, low: float | None, high: float | None, digits: int = 2) -> str:
+    """A figure with its interval; a dash where there is none."""
+    if value is None:
+        return "–"
+    if low is None or high is None:
+        return f"{value:.{digits}f} [–]"
+    separator = ".." if low < 0 else "–"
+    return f"{value:.{digits}f} [{low:.{digits}f}{separator}{high:.{digits}f}]"

@@ -1,0 +1,1 @@
+"""The pages, each registered under its address."""
