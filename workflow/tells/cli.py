@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tells.config import ConfigError, load_workflow, select_experiments
 from tells.report.terminal import console_of
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     agreement = commands.add_parser("label-agreement", help="hold the classifiers against people's labels")
     agreement.add_argument("sheets", nargs="+", type=Path, help="filled label sheets, or XSTest's evaluation files")
     agreement.add_argument("--seed", type=int, default=0, help="of the intervals")
+    _add_dashboard(commands)
     commands.add_parser("resume", help="unlock after a killed run, and go on: give it what you gave to snakemake")
     schemas = commands.add_parser("schemas", help="write the JSON Schemas of all definitions")
     schemas.add_argument("--folder", type=Path, default=Path("config/schemas"))
@@ -56,6 +58,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, TableError, DataFileError) as error:
         print(error, file=sys.stderr)
         return 1
+
+
+def _add_dashboard(commands: Any) -> None:
+    serve = commands.add_parser("dashboard", help="browse the results in a browser, read-only")
+    serve.add_argument("folder", nargs="?", type=Path, default=Path("experiments"), help="default: experiments")
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--port", type=int, default=8050)
+    serve.add_argument("--public", action="store_true", help="let other machines in; there is no login")
+    serve.add_argument("--base-path", default="/", help="address below which it is served, behind a proxy")
+    serve.add_argument("--frame-ancestors", nargs="+", default=["'none'"], help="pages that may show it in a frame")
+    serve.add_argument("--workers", type=int, default=1, help="processes, by gunicorn")
 
 
 def _show(chosen: argparse.Namespace) -> int:
@@ -123,6 +136,32 @@ def _project(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _dashboard(chosen: argparse.Namespace) -> int:
+    try:
+        from tells.dashboard.server import serve
+    except ModuleNotFoundError as error:
+        print(f"{error}: the dashboard needs `pip install tells[dashboard]`", file=sys.stderr)
+        return 1
+    folder = chosen.folder.resolve()
+    if not folder.is_dir():
+        print(f"{chosen.folder}: no such folder; results are made with `make demo`", file=sys.stderr)
+        return 1
+    try:
+        serve(
+            folder.parent,
+            host=chosen.host,
+            port=chosen.port,
+            base_path=chosen.base_path,
+            frame_ancestors=chosen.frame_ancestors,
+            workers=chosen.workers,
+            public=chosen.public,
+        )
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
 def _label_sheet(chosen: argparse.Namespace) -> int:
     from tells.safety.label_sheet import draw_label_sheet, key_path
 
@@ -176,6 +215,7 @@ _COMMANDS = {
     "plan": _plan,
     "check-traits": _check_traits,
     "project": _project,
+    "dashboard": _dashboard,
     "label-sheet": _label_sheet,
     "label-agreement": _label_agreement,
     "schemas": _schemas,
