@@ -8,6 +8,7 @@ from pathlib import Path
 import dash
 from dash import Dash, dcc, html
 
+from tells.dashboard.downloads import add_downloads
 from tells.dashboard.security import harden
 from tells.dashboard.store import STORE_KEY, Store
 
@@ -40,6 +41,7 @@ def make_app(root: Path, *, base_path: str = "/", frame_ancestors: Sequence[str]
     )
     app.server.config[STORE_KEY] = Store(root.resolve())
     app.layout = _frame
+    add_downloads(app.server, base_path)
     harden(app.server, app.csp_hashes, frame_ancestors)
     return app
 
@@ -53,7 +55,19 @@ def _frame() -> html.Div:
     return html.Div(
         [
             html.A("Skip to the content", href="#main", className="skip"),
-            html.Header([html.Strong("Tells"), html.Nav(html.Ul(links), **{"aria-label": "Pages"})]),
+            html.Header(
+                [
+                    html.Strong("Tells"),
+                    html.Nav(html.Ul(links), **{"aria-label": "Pages"}),
+                    html.Span(
+                        [
+                            html.Button("Copy link", type="button", **{"data-action": "copy"}),
+                            html.Button("Light or dark", type="button", **{"data-action": "theme"}),
+                        ],
+                        className="tools",
+                    ),
+                ]
+            ),
             dash.page_container,
         ]
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
-from dash import dcc, html
+import polars as pl
+from dash import dcc, get_relative_path, html
 
 from tells.tables import TableError
 
+logger = logging.getLogger(__name__)
 Children = Any
 
 
@@ -28,7 +32,8 @@ def card(title: str, content: Callable[[], Children], *, identifier: str | None 
     """
     try:
         made = content()
-    except (TableError, LookupError, KeyError, OSError) as error:
+    except (TableError, LookupError, OSError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        logger.info("card %r cannot be shown", title, exc_info=error)
         made = error_box(error)
     known = {"id": identifier} if identifier else {}
     return html.Section([html.H2(title), made], className="card", **known)
@@ -84,3 +89,46 @@ def interval_text(value: float | None, low: float | None, high: float | None, di
         return f"{value:.{digits}f} [–]"
     separator = ".." if low < 0 else "–"
     return f"{value:.{digits}f} [{low:.{digits}f}{separator}{high:.{digits}f}]"
+
+
+def experiment_links(study: str, names: Sequence[str], chosen: str) -> html.Nav:
+    """Links to the same page of other experiments.
+
+    Args:
+        study: the page.
+        names: of the experiments that have the study.
+        chosen: the one that is shown.
+    """
+    links = [
+        html.Li(
+            dcc.Link(
+                name,
+                href=address(study, {"experiment": name}),
+                className="here" if name == chosen else "",
+            )
+        )
+        for name in names
+    ]
+    return html.Nav(html.Ul(links), className="experiments", **{"aria-label": "Experiments"})
+
+
+def address(page_name: str, query: Mapping[str, str] | None = None) -> str:
+    """Address of a page, below the base path."""
+    return get_relative_path(f"/{page_name}") + (f"?{urlencode(query)}" if query else "")
+
+
+def veil(text: Children) -> html.Div:
+    """A text that may do harm: blurred until the reader asks for it."""
+    return html.Div(
+        [
+            html.Button("Show the text", type="button", **{"data-action": "unveil", "aria-pressed": "false"}),
+            html.Div(text, className="veil-text veiled-text", **{"aria-hidden": "true"}),
+        ],
+        className="veil",
+    )
+
+
+def facts(pairs: Sequence[tuple[str, Children]]) -> html.Dl:
+    """Names and values, one a line; values that are None are left out."""
+    shown = [(name, value) for name, value in pairs if value is not None]
+    return html.Dl([part for name, value in shown for part in (html.Dt(name), html.Dd(value))], className="facts")

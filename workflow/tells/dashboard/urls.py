@@ -11,7 +11,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 State = TypeVar("State")
 _SEPARATOR = "~"
@@ -19,21 +19,28 @@ _SEPARATOR = "~"
 
 def to_query(state: Any) -> str:
     """The query of a state, without what is at its default; empty, or beginning with a question mark."""
-    chosen = {
+    chosen = query_of(state)
+    return f"?{urlencode(chosen)}" if chosen else ""
+
+
+def query_of(state: Any) -> dict[str, str]:
+    """What the address of a state says, by name."""
+    return {
         each.name: _written(value)
         for each in fields(state)
         if (value := getattr(state, each.name)) != _default(each) and value is not None
     }
-    return f"?{urlencode(chosen)}" if chosen else ""
 
 
-def from_query(kind: type[State], query: Mapping[str, Any]) -> State:
+def from_query(kind: type[State], query: Mapping[str, Any] | str) -> State:
     """The state that an address tells.
 
     Args:
         kind: the page's dataclass.
-        query: values by name, as Dash hands them to a page's layout.
+        query: values by name, as Dash hands them to a page's layout, or as text with or without its question mark.
     """
+    if isinstance(query, str):
+        query = dict(parse_qsl(query.removeprefix("?"), keep_blank_values=True))
     hints = typing.get_type_hints(kind)
     found = {}
     for each in fields(kind):  # type: ignore[arg-type]
