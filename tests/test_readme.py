@@ -661,7 +661,7 @@ def test_the_messages_of_the_error_page_are_those_of_the_code():
         *("the tokenizer has no chat template; set `kind: base`", "a completion model needs `examples`"),
         *("the samples are the user's own: there are no token ids to replay", "older than the code of stage"),
         *("one class only:", "the target is made of this score", "the training questions have no two "),
-        *("(known traits: ", "must also stand in collections", "reserved word in "),
+        *("(known traits: ", "must also stand in collections", "reserved name(s) "),
         *(
             "call the collection something else",
             "is empty",

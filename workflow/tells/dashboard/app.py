@@ -9,6 +9,7 @@ import dash
 from dash import Dash, dcc, html
 
 from tells.dashboard.downloads import add_downloads
+from tells.dashboard.pages import PAGES
 from tells.dashboard.security import harden
 from tells.dashboard.store import STORE_KEY, Store
 
@@ -29,7 +30,7 @@ def make_app(root: Path, *, base_path: str = "/", frame_ancestors: Sequence[str]
     app = Dash(
         "tells.dashboard",
         use_pages=True,
-        pages_folder=str(Path(__file__).with_name("pages")),
+        pages_folder="",
         assets_folder=str(Path(__file__).with_name("assets")),
         url_base_pathname=base_path,
         suppress_callback_exceptions=True,
@@ -40,6 +41,8 @@ def make_app(root: Path, *, base_path: str = "/", frame_ancestors: Sequence[str]
         index_string=_INDEX,
     )
     app.server.config[STORE_KEY] = Store(root.resolve())
+    for module in PAGES:
+        module.register(app)
     app.layout = _frame
     add_downloads(app.server, base_path)
     harden(app.server, app.csp_hashes, frame_ancestors)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from dash import ALL, ClientsideFunction, Input, Output, State, callback, clientside_callback, ctx, dcc, html, no_update
+from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
 
 from tells.dashboard.urls import from_query, to_query
 
@@ -116,16 +116,17 @@ def bound(page: str, state: Any, controls: Sequence[Children], content: Children
     )
 
 
-def bind(page: str, kind: type[Chosen], content: Callable[[Chosen], Children]) -> None:
+def bind(app: Dash, page: str, kind: type[Chosen], content: Callable[[Chosen], Children]) -> None:
     """Register what happens when a control of a page changes.
 
     Args:
+        app: the app.
         page: name of the page.
         kind: dataclass of its state.
         content: makes what stands below the controls.
     """
 
-    @callback(
+    @app.callback(
         Output(f"{page}-content", "children"),
         Output(f"{page}-rendered", "data"),
         Output(f"{page}-address", "data"),
@@ -142,7 +143,7 @@ def bind(page: str, kind: type[Chosen], content: Callable[[Chosen], Children]) -
             return no_update, no_update, to_query(state)
         return content(state), to_query(state), to_query(state)
 
-    clientside_callback(
+    app.clientside_callback(
         ClientsideFunction("tells", "follow"),
         Output(f"{page}-address", "modified_timestamp"),
         Input(f"{page}-address", "data"),

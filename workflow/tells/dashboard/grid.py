@@ -63,11 +63,12 @@ def grid(
             "checkboxes": several,
             "headerCheckbox": False,
         },
-        "theme": "legacy",
         "enableCellTextSelection": True,
         "ensureDomOrder": True,
         "animateRows": False,
-        "overlayNoRowsTemplate": "no rows",
+        # Columns such as `accuracy.score` are names, not paths.
+        "suppressFieldDotNotation": True,
+        "localeText": {"noRowsToShow": "no rows"},
     }
     chosen: Any = {"ids": list(selected)}
     told: dict[str, Any] = {}
@@ -82,7 +83,7 @@ def grid(
         defaultColDef={"sortable": True, "resizable": True, "filter": False, "suppressHeaderMenuButton": True},
         dashGridOptions={**options, "context": {"label": label}},
         getRowId=f"params.data['{key}']",
-        className="ag-theme-quartz tells-grid",
+        className="tells-grid",
         style={"height": height},
         **told,
     )

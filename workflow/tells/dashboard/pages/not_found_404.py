@@ -9,10 +9,13 @@ from dash import dcc, html
 
 from tells.dashboard.components import page
 
-dash.register_page(__name__, name="Not found", title="Tells: not found")
+
+def register(_app: dash.Dash) -> None:
+    """Give the app this page."""
+    dash.register_page("not_found_404", name="Not found", title="Tells: not found", layout=_layout)
 
 
-def layout(**_: Any) -> html.Main:
+def _layout(**_: Any) -> html.Main:
     """The page."""
     return page(
         "There is no such page", html.P(["See ", dcc.Link("what there is", href=dash.get_relative_path("/")), "."])

@@ -8,17 +8,20 @@ from typing import Any
 import dash
 from dash import dcc, html
 
-from tells.dashboard.components import badge, card, empty_box, error_box, interval_text, page, rows_table
+from tells.dashboard.components import address, badge, card, empty_box, error_box, interval_text, page, rows_table
 from tells.dashboard.store import Store, current_store
 from tells.report.catalogue import StudyState
 from tells.report.headlines import headlines
 
-dash.register_page(__name__, path="/", name="Overview", title="Tells: overview", order=0)
-
 _SHOWN = ("done", "older", "failed", "running")
 
 
-def layout(**_: Any) -> html.Main:
+def register(_app: dash.Dash) -> None:
+    """Give the app this page."""
+    dash.register_page("overview", path="/", name="Overview", title="Tells: overview", order=0, layout=_layout)
+
+
+def _layout(**_: Any) -> html.Main:
     """The page."""
     found = current_store()
     return page(
@@ -64,7 +67,7 @@ def _studies(states: Sequence[StudyState]) -> html.Div:
 def _link(state: StudyState) -> Any:
     if state.state == "missing":
         return state.study
-    return dcc.Link(state.study, href=dash.get_relative_path(f"/{state.study}/{state.experiment}"))
+    return dcc.Link(state.study, href=address(state.study, {"experiment": state.experiment}))
 
 
 def _figures(found: Store, state: StudyState) -> html.Div:

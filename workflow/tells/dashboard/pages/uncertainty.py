@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import dash
 import polars as pl
-from dash import Input, Output, State, callback, html, no_update
+from dash import Input, Output, State, html, no_update
 
-from tells.dashboard.binding import bind, bound, choice, held, held_id, switch
+from tells.dashboard.binding import bind, bound, choice, held, switch
 from tells.dashboard.components import card, figure
 from tells.dashboard.downloads import download_links, row_source
 from tells.dashboard.grid import Column, grid, slice_of
@@ -18,8 +18,6 @@ from tells.dashboard.store import Store, current_store
 from tells.dashboard.studies import study_page
 from tells.dashboard.urls import from_query, query_of
 from tells.report.figures.uncertainty import margin_against_entropy
-
-dash.register_page(__name__, path="/uncertainty", name="Uncertainty", title="Tells: uncertainty", order=1)
 
 _PAGE = "uncertainty"
 
@@ -54,7 +52,20 @@ COLUMNS = (
 )
 
 
-def layout(**query: Any) -> html.Main:
+def register(app: dash.Dash) -> None:
+    """Give the app this page."""
+    dash.register_page(
+        _PAGE, path="/uncertainty", name="Uncertainty", title="Tells: uncertainty", order=1, layout=_layout
+    )
+    bind(app, _PAGE, Chosen, _content)
+    app.callback(
+        Output("uncertainty-grid", "getRowsResponse"),
+        Input("uncertainty-grid", "getRowsRequest"),
+        State("uncertainty-rendered", "data"),
+    )(_rows)
+
+
+def _layout(**query: Any) -> html.Main:
     """The page."""
     return study_page(_PAGE, "Uncertainty", from_query(Chosen, query), _build)
 
@@ -78,9 +89,7 @@ def _content(state: Chosen) -> list[Any]:
         html.P(f"{rows.height:,} runs of {rows['prompt_id'].n_unique():,} questions", className="note", id="count"),
         card(
             "Probe and entropy",
-            lambda: figure(
-                margin_against_entropy(rows, dataset=None, split=None), identifier="uncertainty-margin"
-            ),
+            lambda: figure(margin_against_entropy(rows, dataset=None, split=None), identifier="uncertainty-margin"),
         ),
         card(
             "Runs",
@@ -107,9 +116,7 @@ def runs_of(found: Store, state: Chosen) -> pl.DataFrame:
         keep.append(pl.col("correct") == (state.correctness == "correct"))
     if state.one:
         keep.append(pl.col("sample") == 0)
-    return rows.filter(*keep).with_columns(
-        key=pl.format("{}/{}/{}", "dataset", "prompt_id", "sample")
-    )
+    return rows.filter(*keep).with_columns(key=pl.format("{}/{}/{}", "dataset", "prompt_id", "sample"))
 
 
 @row_source("uncertainty-runs")
@@ -117,14 +124,6 @@ def _download(found: Store, query: Mapping[str, str]) -> pl.DataFrame:
     return runs_of(found, from_query(Chosen, query)).drop("key")
 
 
-bind(_PAGE, Chosen, _content)
-
-
-@callback(
-    Output("uncertainty-grid", "getRowsResponse"),
-    Input("uncertainty-grid", "getRowsRequest"),
-    State("uncertainty-rendered", "data"),
-)
 def _rows(request: Any, query: str) -> Any:
     if request is None:
         return no_update
