@@ -52,6 +52,19 @@ SENTENCES = (
 )
 
 
+def build_demo() -> Path:
+    """Build the demo on the real model in the working tree, or bring it up to date; gives its folder.
+
+    TELLS_DEMO_BUILT=1 takes it as it lies there, for whoever works on what shows it.
+    """
+    folder = ROOT / "experiments/demo"
+    if os.environ.get("TELLS_DEMO_BUILT") != "1":
+        command = [*SNAKEMAKE, "--profile", "cpu", "--config", "experiments=demo"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
 def make_clone(folder: Path, **changes: object) -> Path:
     """A clone of the working tree: what git tracks or would, and the experiment `tiny` on a random model."""
     listed = subprocess.run(

@@ -11,20 +11,17 @@ import numpy as np
 import polars as pl
 import pytest
 from probe_helpers import chance_tolerance
-from workflow_helpers import ROOT
+from workflow_helpers import ROOT, build_demo
 
 from tells.tables import read_metadata, read_tensors
 
 pytestmark = [pytest.mark.demo, pytest.mark.slow]
-STUDY = ROOT / "experiments/demo/uncertainty"
+
 
 
 @pytest.fixture(scope="module")
 def demo() -> Path:
-    command = [sys.executable, "-m", "snakemake", "--profile", "cpu", "--config", "experiments=demo"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return STUDY
+    return build_demo() / "uncertainty"
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ STAGES: dict[str, Stage] = {
     ),
     "merge": Stage(1, ("models/runs.py",)),
     "sample": Stage(1, (*_MODEL, "models/prompts.py", "models/sampling.py", "models/engines/*.py")),
-    "replay": Stage(1, (*_MODEL, "models/replay.py", "models/spans.py", "models/hooks.py")),
+    "replay": Stage(2, (*_MODEL, "models/replay.py", "models/spans.py", "models/hooks.py")),
     "p_true": Stage(1, (*_MODEL, "models/prompts.py", "uncertainty/p_true.py")),
     "grade": Stage(1, ("uncertainty/answers.py",)),
     "cluster": Stage(1, _modules("uncertainty", "answers clustering entailment")),
@@ -80,7 +80,7 @@ STAGES: dict[str, Stage] = {
             *_modules("safety", "sampling adaptive voting confidence refusal*"),
         ),
     ),
-    "measure_confidence": Stage(1, ("models/spans.py", *_modules("safety", "traces confidence"))),
+    "measure_confidence": Stage(2, ("models/spans.py", *_modules("safety", "traces confidence"))),
     "classify": Stage(
         2,
         (
@@ -105,7 +105,7 @@ STAGES: dict[str, Stage] = {
         ),
     ),
     "analyse_safety": Stage(1, ("safety/results.py",)),
-    "project": Stage(1, (*_MODEL, "models/measures.py", "traits/projection.py", "traits/candidates.py")),
+    "project": Stage(2, (*_MODEL, "models/measures.py", "traits/projection.py", "traits/candidates.py")),
 }
 
 

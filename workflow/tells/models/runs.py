@@ -143,10 +143,11 @@ def replay_samples(
     Returns:
         The replay table, and the tensors its `tensor_row` points into.
     """
-    rows = [
-        replay_row(loaded.tokenizer, row, opened=opened, think_end=think_end)
-        for row in samples.select("prompt_token_ids", "token_ids", "text").iter_rows(named=True)
-    ]
+    rows, ends = [], []
+    for row in samples.select("prompt_token_ids", "token_ids", "text").iter_rows(named=True):
+        text, after = decode_tokens(loaded.tokenizer, row["token_ids"])
+        rows.append(_located(row, text, after, opened=opened, think_end=think_end))
+        ends.append(after)
     result = replay(loaded, rows, layers=layers, positions=positions, batch_size=batch_size, backend=backend)
     facts = [
         _scalars(row, entropy, logprobs)
@@ -155,6 +156,7 @@ def replay_samples(
     table = samples.select("prompt_id", "sample").with_columns(
         pl.lit(shard, pl.Int32).alias("shard"),
         pl.int_range(pl.len(), dtype=pl.Int32).alias("tensor_row"),
+        pl.Series("token_ends", ends, pl.List(pl.Int32)),
         pl.Series("entropy", [row.tolist() for row in result.entropy], pl.List(pl.Float32)),
         pl.Series("token_logprobs", [row.tolist() for row in result.token_logprobs], pl.List(pl.Float32)),
         pl.Series("confidence", [row.tolist() for row in result.confidence], pl.List(pl.Float32)),
@@ -165,7 +167,10 @@ def replay_samples(
 
 def replay_row(tokenizer: Any, row: Mapping[str, Any], *, opened: bool, think_end: str) -> ReplayRow:
     """Find the spans of one run of the samples table."""
-    text, ends = decode_tokens(tokenizer, row["token_ids"])
+    return _located(row, *decode_tokens(tokenizer, row["token_ids"]), opened=opened, think_end=think_end)
+
+
+def _located(row: Mapping[str, Any], text: str, ends: Sequence[int], *, opened: bool, think_end: str) -> ReplayRow:
     kept = len(row["text"])
     spans = find_spans(text, ends, text_length=kept, think_end=think_end, opened=opened)
     response = next((index + 1 for index, end in enumerate(ends) if end >= kept), 0) if kept else 0

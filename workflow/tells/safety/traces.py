@@ -162,6 +162,7 @@ def _read(row: Mapping[str, Any], name: str, tokenizer: Any, *, opened: bool, th
         "token_logprob": float(chosen.mean()) if chosen.size else None,
         "answer_span": span,
         "think_span": spans.think,
+        "token_ends": ends,
     }
 
 

@@ -123,6 +123,7 @@ def project_samples(
     """
     from tells.models.measures import project_tokens
     from tells.models.runs import replay_row
+    from tells.models.spans import decode_tokens
 
     columns = samples.select("prompt_id", "sample", "prompt_token_ids", "token_ids", "text").to_dicts()
     rows = [replay_row(loaded.tokenizer, row, opened=False, think_end=think_end) for row in columns]
@@ -132,10 +133,11 @@ def project_samples(
     projected = project_tokens(loaded, rows, directions, batch_size=batch_size)
     table = []
     for run, row, found in zip(columns, rows, projected, strict=True):
+        _, ends = decode_tokens(loaded.tokenizer, run["token_ids"])
         for layer, own in by_layer.items():
             for vector, along in zip(own, found[layer], strict=True):
                 kept = along[: row.response_tokens].astype(np.float64)
                 mean = float(kept.mean()) if len(kept) else None
                 place = (run["prompt_id"], run["sample"], vector.trait, vector.method, vector.layer)
-                table.append((*place, along.tolist(), mean))
+                table.append((*place, ends, along.tolist(), mean))
     return pl.DataFrame(table, schema=SCHEMAS["projections"].columns, orient="row")
