@@ -126,19 +126,3 @@ def tab(chromium: Browser) -> Iterator[Page]:
     context.close()
     wrong = [line for line in said if line.startswith(("error", "warning")) and not _DRIVER.search(line)]
     assert not wrong, "\n".join(wrong)
-
-
-def open_page(tab: Page, address: str) -> None:
-    """Open an address, and wait until all its figures and tables are drawn."""
-    tab.goto(address)
-    tab.wait_for_selector("main h1")
-    settle(tab)
-
-
-def settle(tab: Page) -> None:
-    """Wait until no callback is under way and every figure is drawn."""
-    tab.wait_for_function(
-        "!document.title.startsWith('Updating') && !document.querySelector('[data-dash-is-loading=true]')"
-        " && [...document.querySelectorAll('.figure')].every((one) => one.querySelector('.main-svg'))"
-    )
-    tab.wait_for_load_state("networkidle")

@@ -18,7 +18,6 @@ from tells.tables import read_metadata, read_tensors
 pytestmark = [pytest.mark.demo, pytest.mark.slow]
 
 
-
 @pytest.fixture(scope="module")
 def demo() -> Path:
     return build_demo() / "uncertainty"
