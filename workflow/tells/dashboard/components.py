@@ -14,6 +14,8 @@ from tells.tables import TableError
 
 logger = logging.getLogger(__name__)
 Children = Any
+# Pixels of a figure that does not say its own.
+_FIGURE_HEIGHT = 460
 
 
 def page(title: str, *children: Children, subtitle: str | None = None) -> html.Main:
@@ -59,7 +61,8 @@ def figure(made: Any, *, identifier: str) -> dcc.Graph:
         "responsive": True,
         "toImageButtonOptions": {"format": "svg", "filename": identifier},
     }
-    return dcc.Graph(id=identifier, figure=made, config=config, className="figure")
+    style = {"height": made.layout.height or _FIGURE_HEIGHT}
+    return dcc.Graph(id=identifier, figure=made, config=config, className="figure", style=style)
 
 
 def rows_table(columns: Sequence[str], rows: Sequence[Sequence[Children]], *, caption: str | None = None) -> html.Div:

@@ -13,12 +13,46 @@ import polars as pl
 from flask import current_app
 
 from tells.config import STUDIES, ConfigError, Experiment, load_workflow
-from tells.report.catalogue import StudyState, catalogue, experiment_names, study_folder
-from tells.tables import TableError, read_json, read_table
+from tells.report.catalogue import StudyState, catalogue, experiment_names, study_folder, study_state
+from tells.report.outputs import list_outputs
+from tells.tables import TableError, read_json, read_metadata, read_table, scan_table
 
 Content = TypeVar("Content")
 STORE_KEY = "TELLS_STORE"
-_KEPT = 64
+# Tables are large and few; metadata are small, and of as many files as an experiment has.
+_KEPT_TABLES, _KEPT_FACTS = 64, 20_000
+
+
+class _Remembered:
+    """What was read from files that have not changed since."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: OrderedDict[tuple, tuple[tuple[int, int], Any]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, path: Path, how: tuple, read: Callable[[], Content]) -> Content:
+        """What `read` gives, or gave when the file was as it is now."""
+        try:
+            stat = path.stat()
+        except OSError:
+            raise TableError(f"{path.name}: no such file in {path.parent.name}/") from None
+        return self.made((stat.st_mtime_ns, stat.st_size), (path, *how), read)
+
+    def made(self, version: tuple, key: tuple, read: Callable[[], Content]) -> Content:
+        """What `read` gives, or gave when the version was the same."""
+        with self._lock:
+            known = self._known.get(key)
+            if known is not None and known[0] == version:
+                self._known.move_to_end(key)
+                return known[1]
+        content = read()
+        with self._lock:
+            self._known[key] = (version, content)
+            self._known.move_to_end(key)
+            while len(self._known) > self._most:
+                self._known.popitem(last=False)
+        return content
 
 
 @dataclass
@@ -30,8 +64,8 @@ class Store:
     """
 
     root: Path
-    _cache: OrderedDict[tuple, tuple[tuple[int, int], Any]] = field(default_factory=OrderedDict, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _tables: _Remembered = field(default_factory=lambda: _Remembered(_KEPT_TABLES), repr=False)
+    _facts: _Remembered = field(default_factory=lambda: _Remembered(_KEPT_FACTS), repr=False)
 
     def experiments(self) -> list[str]:
         """Names of the experiments that have files."""
@@ -48,7 +82,11 @@ class Store:
 
     def catalogue(self) -> list[StudyState]:
         """Every study that is defined or has files."""
-        return catalogue(self.root, self.definitions()[0])
+        return catalogue(self.root, self.definitions()[0], metadata_of=self.metadata)
+
+    def state(self, experiment: str, study: str) -> StudyState:
+        """The state of one study."""
+        return study_state(self.root, experiment, study, metadata_of=self.metadata)
 
     def folder(self, experiment: str, study: str) -> Path:
         """A study's folder.
@@ -75,7 +113,7 @@ class Store:
         Raises:
             TableError: it is absent or not whole.
         """
-        return self._once(path, ("json",), lambda: read_json(path))
+        return self._tables.get(path, ("json",), lambda: read_json(path))
 
     def table(self, path: Path, kind: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Columns of a table.
@@ -84,27 +122,59 @@ class Store:
             TableError: it is absent, not whole, or of another kind.
         """
         wanted = None if columns is None else list(columns)
-        return self._once(path, ("table", kind, *(wanted or ())), lambda: read_table(path, kind, wanted))
+        return self._tables.get(path, ("table", kind, *(wanted or ())), lambda: read_table(path, kind, wanted))
 
-    def _once(self, path: Path, how: tuple, read: Callable[[], Content]) -> Content:
-        """What was read before, if the file is still the same."""
+    def scan(self, path: Path, kind: str, columns: Sequence[str]) -> pl.LazyFrame:
+        """Columns of a table of which only a few rows are wanted; nothing of it is kept.
+
+        Raises:
+            TableError: it is absent, not whole, or of another kind.
+        """
+        if not path.exists():
+            raise TableError(f"{path.name}: no such file in {path.parent.name}/")
+        return scan_table(path, kind, list(columns))
+
+    def made_of(self, paths: Sequence[Path], how: tuple, make: Callable[[], Content]) -> Content:
+        """What is made of several files: once, until one of them changes, comes or goes.
+
+        Args:
+            paths: of the files.
+            how: tells apart what is made of the same files.
+            make: reads them.
+        """
+        return self._tables.made(tuple(map(_version, paths)), (*paths, *how), make)
+
+    def metadata(self, path: Path) -> dict[str, Any]:
+        """What a file says of what made it; not to be changed.
+
+        Raises:
+            TableError: it is absent, not whole, or a foreign file.
+        """
+        return self._facts.get(path, ("metadata",), lambda: read_metadata(path))
+
+    def columns(self, path: Path) -> dict[str, pl.DataType]:
+        """Columns of a table and their types.
+
+        Raises:
+            TableError: it is absent or not whole.
+        """
         try:
-            stat = path.stat()
-        except OSError:
-            raise TableError(f"{path.relative_to(self.root)}: no such file") from None
-        version, key = (stat.st_mtime_ns, stat.st_size), (path, *how)
-        with self._lock:
-            known = self._cache.get(key)
-            if known is not None and known[0] == version:
-                self._cache.move_to_end(key)
-                return known[1]
-        content = read()
-        with self._lock:
-            self._cache[key] = (version, content)
-            self._cache.move_to_end(key)
-            while len(self._cache) > _KEPT:
-                self._cache.popitem(last=False)
-        return content
+            return self._facts.get(path, ("columns",), lambda: dict(pl.read_parquet_schema(path)))
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise TableError(f"{path.name} cannot be read: {error}") from None
+
+    def outputs(self, experiment: str, *, shards: bool = False) -> pl.DataFrame:
+        """The files of an experiment, as `tells.report.outputs.list_outputs` tells them."""
+        return list_outputs(self.root, experiment, shards=shards, metadata_of=self.metadata)
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Tells a file's content from an earlier one's; None where there is no file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
 
 
 def current_store() -> Store:

@@ -10,7 +10,7 @@ from dash import dcc, html
 
 from tells.dashboard.components import address, badge, empty_box, experiment_links, page
 from tells.dashboard.store import Store, current_store
-from tells.report.catalogue import StudyState, study_state
+from tells.report.catalogue import StudyState
 
 Chosen = TypeVar("Chosen")
 
@@ -44,7 +44,7 @@ def study_page(
     return page(
         f"{title}: {wanted}",
         experiment_links(study, names, wanted) if len(names) > 1 else None,
-        _standing(study_state(found.root, wanted, study)),
+        _standing(found.state(wanted, study)),
         build(found, state),
     )
 

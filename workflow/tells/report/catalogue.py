@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +16,11 @@ from typing import Any, Literal
 
 from tells.config import STUDIES, Experiment
 from tells.jobs import process_start
-from tells.tables import TableError, read_json
+from tells.stages import STAGES
+from tells.tables import TableError, read_json, read_metadata
 from tells.tables.metadata import outdated
 
+Reader = Callable[[Path], Mapping[str, Any]]
 State = Literal["done", "older", "running", "failed", "partial", "missing", "unreadable"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 # A job that says nothing for so long, on another host than this one, is taken for dead.
@@ -40,6 +42,7 @@ class StudyState:
         seconds: sum over its finished jobs.
         tokens: sum over its finished jobs.
         judge_calls: sum over its finished jobs.
+        cost: of all its judges' calls, failed jobs included, USD; None where no prices are known.
         jobs: how many jobs are in each state.
         collections: names of the folders with files in them.
     """
@@ -53,21 +56,25 @@ class StudyState:
     seconds: float
     tokens: int
     judge_calls: int
+    cost: float | None
     jobs: Mapping[str, int]
     collections: tuple[str, ...]
 
 
-def catalogue(root: Path, definitions: Mapping[str, Experiment] | None = None) -> list[StudyState]:
+def catalogue(
+    root: Path, definitions: Mapping[str, Experiment] | None = None, *, metadata_of: Reader = read_metadata
+) -> list[StudyState]:
     """Every study that is defined or has files, by experiment.
 
     Args:
         root: the folder that holds experiments/ and logs/.
         definitions: experiments by name, where they can be read; without them a missing study cannot be told.
+        metadata_of: reads a file's metadata; may remember what it read.
     """
     definitions = definitions or {}
     names = {*definitions, *experiment_names(root)}
     return [
-        study_state(root, name, study)
+        study_state(root, name, study, metadata_of=metadata_of)
         for name in sorted(names)
         for study in STUDIES
         if (name in definitions and study in definitions[name].studies()) or study_folder(root, name, study).is_dir()
@@ -97,8 +104,14 @@ def study_folder(root: Path, experiment: str, study: str) -> Path:
     return root / "experiments" / experiment / study
 
 
-def study_state(root: Path, experiment: str, study: str) -> StudyState:
+def study_state(root: Path, experiment: str, study: str, *, metadata_of: Reader = read_metadata) -> StudyState:
     """The state of one study.
+
+    Args:
+        root: the folder that holds experiments/ and logs/.
+        experiment: its name.
+        study: uncertainty, traits or safety.
+        metadata_of: reads a file's metadata; may remember what it read.
 
     Raises:
         ValueError: as for `study_folder`.
@@ -106,7 +119,7 @@ def study_state(root: Path, experiment: str, study: str) -> StudyState:
     folder = study_folder(root, experiment, study)
     jobs = list(_jobs(root / "logs" / experiment / study))
     metadata, broken = _metadata(folder / "results.json")
-    state, reason = _state(folder, metadata, broken, jobs)
+    state, reason = _state(folder, metadata, broken, jobs, metadata_of)
     done = [job for job in jobs if job.get("state") == "done"]
     counts: dict[str, int] = {}
     for job in jobs:
@@ -121,13 +134,18 @@ def study_state(root: Path, experiment: str, study: str) -> StudyState:
         sum(float(job.get("seconds", 0)) for job in done),
         sum(int(job.get("tokens", 0)) for job in done),
         sum(int(job.get("calls", 0)) for job in done),
+        _cost(jobs),
         counts,
         tuple(_collections(folder)),
     )
 
 
 def _state(
-    folder: Path, metadata: Mapping[str, Any] | None, broken: str | None, jobs: Sequence[Mapping[str, Any]]
+    folder: Path,
+    metadata: Mapping[str, Any] | None,
+    broken: str | None,
+    jobs: Sequence[Mapping[str, Any]],
+    metadata_of: Reader,
 ) -> tuple[State, str | None]:
     if running := [job for job in jobs if _job_state(job) == "running"]:
         return "running", f"{len(running)} job(s), such as {running[0].get('job')}"
@@ -139,11 +157,28 @@ def _state(
         last = max(failed, key=_ended)
         return "failed", f"{last.get('job')}: {last.get('last_line', 'it was killed')}"
     if metadata is not None:
-        old = outdated(metadata)
-        return ("done", None) if old is None else ("older", old[0])
+        old = _oldest(folder, metadata_of)
+        return ("done", None) if old is None else ("older", old)
     if folder.is_dir() and any(folder.rglob("*.parquet")):
         return "partial", "some files are there, and no results yet"
     return "missing", "nothing is there yet"
+
+
+def _oldest(folder: Path, metadata_of: Reader) -> str | None:
+    """What is old about a study: files of another version of their stage come before files of changed code."""
+    found = []
+    for path in [folder / "results.json", *sorted(folder.rglob("*.parquet"))]:
+        if "shards" in path.parts:
+            continue
+        try:
+            metadata = metadata_of(path)
+        except TableError:
+            continue
+        if old := outdated(metadata):
+            version = STAGES.get(metadata.get("stage", ""))
+            changed = version is not None and version.version == metadata.get("stage_version")
+            found.append((changed, f"{path.relative_to(folder)}: {old[0]}"))
+    return min(found)[1] if found else None
 
 
 def _metadata(path: Path) -> tuple[Mapping[str, Any] | None, str | None]:
@@ -176,6 +211,11 @@ def _job_state(job: Mapping[str, Any]) -> str:
         return "running" if process_start(int(job.get("pid", -1))) is not None else "failed"
     silent = datetime.now(UTC).timestamp() - float(job["seen"])
     return "running" if silent < _SILENT_SECONDS else "failed"
+
+
+def _cost(jobs: Sequence[Mapping[str, Any]]) -> float | None:
+    known = [float(job["cost"]) for job in jobs if job.get("cost") is not None]
+    return sum(known) if known else None
 
 
 def _ended(job: Mapping[str, Any]) -> float:

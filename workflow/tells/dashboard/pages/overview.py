@@ -45,7 +45,18 @@ def _definition_errors(found: Store) -> html.Div | None:
 def _studies(states: Sequence[StudyState]) -> html.Div:
     if not states:
         return empty_box("No experiment has been run here yet.", "make demo")
-    columns = ("experiment", "study", "state", "model", "finished", "seconds", "tokens", "judge calls", "why")
+    columns = (
+        "experiment",
+        "study",
+        "state",
+        "model",
+        "finished",
+        "seconds",
+        "tokens",
+        "judge calls",
+        "judge cost",
+        "why",
+    )
     rows = [
         (
             state.experiment,
@@ -56,11 +67,15 @@ def _studies(states: Sequence[StudyState]) -> html.Div:
             f"{state.seconds:,.0f}",
             f"{state.tokens:,}",
             f"{state.judge_calls:,}",
+            "–" if state.cost is None else f"{state.cost:,.2f} USD",
             state.reason or "",
         )
         for state in states
     ]
-    caption = "seconds, tokens and calls: sums over finished jobs, from their status files; times in UTC"
+    caption = (
+        "seconds, tokens, calls and cost: sums over finished jobs, from their status files "
+        "(no cost without prices in the judge's settings); times in UTC"
+    )
     return rows_table(columns, rows, caption=caption)
 
 
@@ -91,5 +106,8 @@ def _figures(found: Store, state: StudyState) -> html.Div:
         for one in shown
     ]
     levels = {one.level for one in shown if one.level is not None}
-    caption = f"in brackets: {', '.join(f'{100 * level:g}%' for level in sorted(levels))} interval; [–]: none"
+    caption = (
+        f"in brackets: {', '.join(f'{100 * level:g}%' for level in sorted(levels))} interval; [–]: none; chance: what "
+        "no knowledge gives, of traits the 95th percentile of random directions"
+    )
     return rows_table(columns, rows, caption=caption)
