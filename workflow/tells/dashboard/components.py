@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import polars as pl
 from dash import dcc, get_relative_path, html
 
+from tells.dashboard.store import current_store
 from tells.tables import TableError
 
 logger = logging.getLogger(__name__)
@@ -42,11 +43,12 @@ def card(title: str, content: Callable[[], Children], *, identifier: str | None 
 
 
 def error_box(error: Exception) -> html.Div:
-    """What is wrong with a file, in its own words."""
+    """What is wrong with a file, in its own words; where the folder lies on the server is nobody's business."""
     said = error.args[0] if isinstance(error, LookupError) and error.args else error
     if isinstance(error, KeyError):
         said = f"the file lacks {said}: it was made by another version of this software"
-    return html.Div([html.Strong("This cannot be shown. "), html.Span(str(said))], className="error", role="alert")
+    words = str(said).replace(f"{current_store().root}/", "")
+    return html.Div([html.Strong("This cannot be shown. "), html.Span(words)], className="error", role="alert")
 
 
 def empty_box(what: str, command: str) -> html.Div:
@@ -76,7 +78,7 @@ def rows_table(columns: Sequence[str], rows: Sequence[Sequence[Children]], *, ca
     parts: list[Any] = [html.Caption(caption)] if caption else []
     parts.append(html.Thead(html.Tr([html.Th(name, scope="col") for name in columns])))
     parts.append(html.Tbody([html.Tr([html.Td(cell) for cell in row]) for row in rows]))
-    return html.Div(html.Table(parts), className="scroll", tabIndex="0", role="region", **{"aria-label": caption or ""})
+    return html.Div(html.Table(parts), className="scroll", tabIndex="0", role="group", **{"aria-label": caption or "table"})
 
 
 def badge(state: str, title: str | None = None) -> html.Span:

@@ -68,6 +68,7 @@ def grid(
         "animateRows": False,
         # Columns such as `accuracy.score` are names, not paths.
         "suppressFieldDotNotation": True,
+        "selectionColumnDef": {"headerName": "choose", "width": 90},
         "localeText": {"noRowsToShow": "no rows"},
     }
     chosen: Any = {"ids": list(selected)}

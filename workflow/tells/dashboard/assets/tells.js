@@ -28,6 +28,19 @@
     if (target.classList.contains("veiled")) target.classList.remove("veiled");
   });
 
+  // Dash's controls bear roles that readers of the screen trip over: an option with a box inside, a hidden target of focus.
+  function mend() {
+    for (const input of document.querySelectorAll(".dash-dropdown-focus-target[tabindex='0']")) input.tabIndex = -1;
+    for (const label of document.querySelectorAll(".control.switch [role='option']")) {
+      label.removeAttribute("role");
+      label.removeAttribute("aria-selected");
+    }
+    for (const list of document.querySelectorAll(".control.switch [role='listbox']")) list.setAttribute("role", "group");
+  }
+  new MutationObserver(mend).observe(document, {
+    childList: true, subtree: true, attributes: true, attributeFilter: ["role", "aria-selected", "tabindex"],
+  });
+
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     tells: {
       follow: function (query) {
