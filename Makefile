@@ -8,7 +8,7 @@ TORCH := torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help setup setup-test setup-gpu demo test test-fast bench lint format pins schemas clean
+.PHONY: help setup setup-test setup-gpu demo dashboard test test-fast bench lint format pins schemas clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,9 @@ setup-gpu: $(VENV)/gpu.done ## create .venv with the pinned GPU environment (vll
 demo: setup ## the whole workflow on a small real model, on CPU; ends with the results
 	$(BIN)/snakemake --profile cpu --config show=false
 	$(BIN)/tells show demo
+
+dashboard: setup ## browse the results in a browser, at http://127.0.0.1:8050
+	$(BIN)/tells dashboard experiments
 
 test: setup-test ## the whole test suite, with linters
 	$(MAKE) --no-print-directory lint
