@@ -8,12 +8,16 @@ min_version("9.0")
 configfile: "config/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/models.smk"
 include: "rules/sampling.smk"
 include: "rules/uncertainty.smk"
 include: "rules/traits.smk"
 include: "rules/safety.smk"
+include: "rules/report.smk"
 
 
 wildcard_constraints:
@@ -29,6 +33,7 @@ localrules:
     uncertainty,
     traits,
     safety,
+    report,
     vectors,
     steering,
     fetch_model,
@@ -58,6 +63,12 @@ rule safety:
     """The safety study of every experiment."""
     input:
         study_results("safety"),
+
+
+rule report:
+    """One page for each experiment, with all its studies."""
+    input:
+        expand("experiments/{experiment}/report.html", experiment=EXPERIMENTS),
 
 
 rule vectors:

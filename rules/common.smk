@@ -54,13 +54,13 @@ def one_of(names):
 
 
 def study_results(study=None):
-    """Results of one study, or of all, of every experiment that does it."""
+    """Results and figures of one study, or of all, of every experiment that does it."""
     return [
-        f"experiments/{name}/{each}/results.{ending}"
+        f"experiments/{name}/{each}/{file}"
         for name, experiment in EXPERIMENTS.items()
         for each in experiment.studies()
         if study in (None, each)
-        for ending in ("json", "parquet")
+        for file in ("results.json", "results.parquet", "figures.html")
     ]
 
 
@@ -318,6 +318,47 @@ def of_benchmarks(name):
         return [f"{SAFETY}/{collection}/{name}".format(**wildcards) for collection in collections]
 
     return files
+
+
+def files_of_figures(experiment, study):
+    """Everything below a study's folder that its figures and tables show."""
+    folder, definition = f"experiments/{experiment}/{study}", getattr(EXPERIMENTS[experiment], study)
+    names = ["results.json"]
+    if study == "uncertainty":
+        names += ["results.parquet", "curves.parquet", "probes.json"]
+    elif study == "traits":
+        names += [f"{trait}/{name}" for trait in definition.collections for name in SHOWN_OF_TRAIT]
+        names += [f"{trait}/steering/{name}" for trait in definition.steered() for name in SHOWN_OF_STEERING]
+    else:
+        names += ["results.parquet"]
+        names += [f"{benchmark}/{name}.parquet" for benchmark in definition.collections for name in SHOWN_OF_BENCHMARK]
+    return [f"{folder}/{name}" for name in names]
+
+
+def figure_files(wildcards):
+    return files_of_figures(wildcards.experiment, wildcards.study)
+
+
+def report_files(wildcards):
+    """What the figures of all studies of an experiment show."""
+    studies = EXPERIMENTS[wildcards.experiment].studies()
+    return [file for study in studies for file in files_of_figures(wildcards.experiment, study)]
+
+
+def steering_limits(experiment):
+    """What makes a point of steering valid, which no file of a run holds; None where nothing is steered."""
+    traits = EXPERIMENTS[experiment].traits
+    return settings.choose_settings(EXPERIMENTS[experiment]) if traits and traits.steer else None
+
+
+def figure_settings(wildcards):
+    return {"limits": steering_limits(wildcards.experiment) if wildcards.study == "traits" else None}
+
+
+def page_settings(wildcards):
+    """The studies that there should be, and the limits of steering."""
+    studies = list(EXPERIMENTS[wildcards.experiment].studies())
+    return {"studies": studies, "limits": steering_limits(wildcards.experiment)}
 
 
 def all_traits(name, steered_alone=False):

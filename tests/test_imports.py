@@ -26,7 +26,7 @@ ALLOWED = {
     "models": {"config", "tables", "jobs", "progress"},
     "judge": {"config", "tables", "jobs", "progress", "stats"},
     **{study: {"config", "tables", "stats", "jobs", "progress", "shards", "models", "judge"} for study in STUDIES},
-    "report": {"config", "tables", "stats", "stages", *STUDIES, "agreement"},
+    "report": {"config", "tables", "stats", "stages", "jobs", "progress", *STUDIES, "agreement"},
 }
 # Commands and what they ask: they stand above the studies, and nothing of the library but each other imports them.
 COMMANDS = {"cli", "doctor", "plan", "examination", "storage"}

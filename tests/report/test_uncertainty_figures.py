@@ -10,10 +10,12 @@ import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 import pytest
+from uncertainty_figure_helpers import FIT, reason, searched, title
 
 from tells.report.figures.probe_heatmap import probe_heatmap
 from tells.report.figures.uncertainty import entropy_against_probe_margin, margin_against_entropy, state_map
 from tells.report.figures.uncertainty_curves import precision_recall, rejection, reliability, roc
+from tells.report.figures.uncertainty_keys import RunKey, read_key
 from tells.report.figures.uncertainty_words import axis_of, plain
 from tells.uncertainty.curves import curves_of, no_curves
 from tells.uncertainty.evaluation_metrics import InferenceSettings, ScoredRows
@@ -72,19 +74,6 @@ def record(score: str, metric: str = "auroc", kind: str = "probe", **other: Any)
     return {**header(score, kind), "metric": metric, "value": 0.8125, "low": 0.7, "high": 0.9, "level": 0.95, **other}
 
 
-def title(figure: go.Figure) -> str:
-    found = figure.layout.title
-    return f"{found.text} {(found.subtitle.text or '').replace('<br>', ' ')}"
-
-
-def reason(figure: go.Figure) -> str:
-    """Why a figure is empty."""
-    assert not figure.data
-    (note,) = figure.layout.annotations
-    assert note.text.startswith("nothing to show: ")
-    return note.text.removeprefix("nothing to show: ").replace("<br>", " ")
-
-
 def lines(figure: go.Figure) -> dict[str, Any]:
     """Lines by score, bands left out."""
     return {trace.legendgroup: trace for trace in figure.data if not trace.name.endswith(", band")}
@@ -94,10 +83,16 @@ def bands(figure: go.Figure) -> dict[str, Any]:
     return {trace.legendgroup: trace for trace in figure.data if trace.name.endswith(", band")}
 
 
+def key_of(text: str) -> RunKey:
+    found = read_key(text)
+    assert found is not None
+    return found
+
+
 def points(figure: go.Figure) -> dict[tuple[str, str, int], tuple[float, float]]:
     """Places by the keys that a click would find."""
     return {
-        tuple(key): (x, y)
+        key_of(key): (x, y)
         for trace in figure.data
         for key, x, y in zip(trace.customdata, trace.x, trace.y, strict=True)
     }
@@ -174,12 +169,12 @@ def test_the_map_is_coloured_by_a_score_with_its_unit_and_runs_without_one_are_g
     assert points(figure) == expected(runs(), "x", "y")
     bare, valued = figure.data
     assert bare.name == "no value (n = 3)"
-    assert {key[2] for key in bare.customdata} == {-1}
+    assert {key_of(key).sample for key in bare.customdata} == {-1}
     by_key = {row[:3]: row[3] for row in runs().select("dataset", "prompt_id", "sample", "semantic_entropy_raw").rows()}
-    assert list(valued.marker.color) == [by_key[tuple(key)] for key in valued.customdata]
+    assert list(valued.marker.color) == [by_key[key_of(key)] for key in valued.customdata]
     assert "(nats" in valued.marker.colorbar.title.text
     assert valued.marker.showscale
-    assert "left out: 3 that were not drawn" in title(figure)
+    assert "left out: 3 that have no place on it" in title(figure)
     assert "n = 9 runs of 3 questions" in title(figure)
 
 
@@ -187,7 +182,7 @@ def test_the_map_is_coloured_by_a_category():
     figure = state_map(runs(), colour="answer")
     assert [trace.name for trace in figure.data] == [f"answer {number} (n = 3)" for number in range(3)]
     for trace in figure.data:
-        assert {key[1] for key in trace.customdata} == {f"p{trace.name[7]}"}
+        assert {key_of(key).prompt_id for key in trace.customdata} == {f"p{trace.name[7]}"}
 
 
 def test_more_categories_than_symbols_lose_no_run():
@@ -317,57 +312,6 @@ def test_curves_of_entropy_say_what_a_larger_score_is_surer_of():
     figure = roc(table, [], dataset="sums", outcome="semantic_entropy")
     assert "surer of high entropy" in figure.layout.xaxis.title.text
     assert "correctness alone" in reason(rejection(table, [], dataset="sums", outcome="semantic_entropy"))
-
-
-def searched(name: str = "accuracy", **other: Any) -> dict[str, Any]:
-    """A probe of results.json; layer 1 has no value at `think_end`, and layer 2 was not searched there."""
-    values = {(0, "answer_mean"): 0.6, (1, "answer_mean"): 0.75, (2, "answer_mean"): 0.55, (0, "think_end"): 0.4}
-    heatmap = [
-        {"layer": layer, "position": position, "strength": 0.01, "value": value}
-        for (layer, position), value in {**values, (1, "think_end"): None}.items()
-    ]
-    return {"name": name, "layer": 1, "position": "answer_mean", "heatmap": heatmap, **other}
-
-
-FIT = {
-    "kind": "logistic",
-    "selection": "cross_validation",
-    "trained_on": ["sums"],
-    "n_train_rows": 765,
-    "n_train_questions": 96,
-    "n_validation_rows": 254,
-    "n_validation_questions": 32,
-}
-
-
-def test_the_heatmap_is_the_search_and_marks_the_chosen_cell():
-    figure = probe_heatmap(searched(), fit=FIT)
-    grid, mark = figure.data
-    assert (list(grid.x), list(grid.y)) == ([0, 1, 2], ["answer_mean", "think_end"])
-    assert [list(line) for line in grid.z] == [[0.6, 0.75, 0.55], [0.4, None, None]]
-    assert (grid.zmin, grid.zmax) == (0.4, 0.75)
-    assert (list(mark.x), list(mark.y)) == ([1], ["answer_mean"])
-    assert mark.name == "chosen: layer 1, answer_mean, 0.750"
-    said = title(figure)
-    assert said.startswith("sums: accuracy probe")
-    assert "cross-validated on the train and validation splits" in said
-    assert "train: n = 765 runs of 96 questions; validation: n = 254 runs of 32 questions" in said
-    assert "AUROC" in said
-    assert "no interval" in said
-
-
-def test_the_heatmap_of_a_ridge_is_of_correlations_and_without_the_fit_says_where_its_n_is():
-    assert "Spearman" in title(probe_heatmap(searched(), fit={**FIT, "kind": "ridge"}))
-    figure = probe_heatmap(searched("semantic_entropy_raw"))
-    assert "Spearman" in title(figure)
-    assert "see probes.json" in title(figure)
-    assert figure.data[0].zmin == 0.0
-
-
-def test_a_probe_that_was_not_searched_for_has_no_heatmap():
-    assert "not searched" in reason(probe_heatmap(searched(heatmap=[], layer=None)))
-    nothing = [{**cell, "value": None} for cell in searched()["heatmap"]]
-    assert "none of the 5 places" in reason(probe_heatmap(searched(heatmap=nothing)))
 
 
 def texts(value: Any) -> list[str]:

@@ -11,7 +11,7 @@ from workflow_helpers import ROOT, TINY, dry_run_jobs, make_clone, snakemake, wr
 
 pytestmark = pytest.mark.slow
 GPU_RULES = {"sample_shard", "replay_shard", "ask_p_true"}
-STUDY_RULES = {"train_probes", "evaluate_probes", "map_states", "analyse_uncertainty"}
+STUDY_RULES = {"train_probes", "evaluate_probes", "map_states", "analyse_uncertainty", "draw_figures"}
 SUMS = "experiments/tiny/uncertainty/sums"
 
 

@@ -17,7 +17,7 @@ KEY = "sk-tiny-0123456789-never-to-be-seen"
 FORMALITY = "experiments/tiny/traits/behavioral/formality"
 GPU_RULES = {"sample_shard", "replay_shard", "generate_steered", "report_steered"}
 STEERING = {"generate_steered", "judge_steered", "choose", "report_steered", "judge_report"}
-AFTER_VETTING = {"extract_vectors", *STEERING, "summarise_trait", "analyse_traits"}
+AFTER_VETTING = {"extract_vectors", *STEERING, "summarise_trait", "analyse_traits", "draw_figures"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -120,7 +120,7 @@ def test_a_changed_coherence_threshold_lists_at_most_the_report(copy: Path, serv
     steer = {**study["steer"], "min_coherence": 2}
     write_experiment(copy, tiny_traits(server.base_url, steer=steer))
     jobs = set(dry_run_jobs(copy, "traits")) - {"traits"}
-    report = {"choose", "report_steered", "judge_report", "summarise_trait", "analyse_traits"}
+    report = {"choose", "report_steered", "judge_report", "summarise_trait", "analyse_traits", "draw_figures"}
     assert jobs == report
 
 

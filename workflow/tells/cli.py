@@ -6,6 +6,7 @@ import argparse
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     agreement = commands.add_parser("label-agreement", help="hold the classifiers against people's labels")
     agreement.add_argument("sheets", nargs="+", type=Path, help="filled label sheets, or XSTest's evaluation files")
     agreement.add_argument("--seed", type=int, default=0, help="of the intervals")
+    _add_figures(commands)
     _add_dashboard(commands)
     commands.add_parser("resume", help="unlock after a killed run, and go on: give it what you gave to snakemake")
     schemas = commands.add_parser("schemas", help="write the JSON Schemas of all definitions")
@@ -58,6 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, TableError, DataFileError) as error:
         print(error, file=sys.stderr)
         return 1
+
+
+def _add_figures(commands: Any) -> None:
+    figures = commands.add_parser("figures", help="write an experiment's figures and tables as files for a paper")
+    figures.add_argument("experiment", help="name")
+    figures.add_argument("--out", type=Path, help="folder; default: experiments/EXPERIMENT/figures")
+    figures.add_argument("--format", nargs="+", default=["svg", "pdf"], help="svg, pdf, png; default: svg pdf")
 
 
 def _add_dashboard(commands: Any) -> None:
@@ -136,11 +145,46 @@ def _project(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _figures(chosen: argparse.Namespace) -> int:
+    from tells.report.export import export
+    from tells.report.images import DrawingError
+
+    out = chosen.out or Path("experiments") / chosen.experiment / "figures"
+    try:
+        made = export(Path(), chosen.experiment, out, formats=chosen.format, limits=_steering_limits(chosen.experiment))
+    except DrawingError as error:
+        print(f"{error}\nthe tables are in {out}", file=sys.stderr)
+        return 1
+    except (ValueError, LookupError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    counts = Counter(made.contents["status"])
+    for row in made.contents.filter(made.contents["status"] != "written").iter_rows(named=True):
+        print(f"{row['status']}: {row['file']}: {row['reason']}")
+    print(f"{out}: {counts['written']} files of {', '.join(made.studies)}; contents.csv lists them")
+    return 1 if counts["broken"] else 0
+
+
+def _steering_limits(experiment: str) -> dict[str, float] | None:
+    """Limits of steering by the experiment's definition; None where there is none, as in a copied run."""
+    from tells.config.settings import choose_settings
+
+    try:
+        _, experiments = load_workflow(Path.cwd(), {"experiments": (experiment,)})
+    except ConfigError:
+        return None
+    traits = experiments[experiment].traits if experiment in experiments else None
+    return choose_settings(experiments[experiment]) if traits and traits.steer else None
+
+
 def _dashboard(chosen: argparse.Namespace) -> int:
     try:
         from tells.dashboard.server import serve
     except ModuleNotFoundError as error:
         print(f"{error}: the dashboard needs `pip install tells[dashboard]`", file=sys.stderr)
+        return 1
+    if chosen.workers < 1:
+        print("--workers must be 1 or more", file=sys.stderr)
         return 1
     folder = chosen.folder.resolve()
     if not folder.is_dir():
@@ -215,6 +259,7 @@ _COMMANDS = {
     "plan": _plan,
     "check-traits": _check_traits,
     "project": _project,
+    "figures": _figures,
     "dashboard": _dashboard,
     "label-sheet": _label_sheet,
     "label-agreement": _label_agreement,

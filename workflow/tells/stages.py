@@ -39,6 +39,7 @@ _STEERING = (
     "traits/vectors.py",
     "traits/candidates.py",
 )
+_PAGES = ("report/*.py", "report/figures/*.py", "report/assets/report.*")
 _VECTORS = "vectors metrics quality quality_records extraction row_space pair_design pair_bootstrap"
 
 STAGES: dict[str, Stage] = {
@@ -105,6 +106,8 @@ STAGES: dict[str, Stage] = {
         ),
     ),
     "analyse_safety": Stage(1, ("safety/results.py",)),
+    "draw_figures": Stage(1, _PAGES),
+    "write_report": Stage(1, _PAGES),
     "project": Stage(2, (*_MODEL, "models/measures.py", "traits/projection.py", "traits/candidates.py")),
 }
 

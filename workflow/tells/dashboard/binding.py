@@ -49,7 +49,13 @@ def choice(
     control = dcc.Dropdown(
         id=identifier, options=listed, value=now, multi=several, clearable=several, searchable=len(listed) > 8
     )
-    return html.Div([html.Label(label, htmlFor=_element(identifier)), control], className="control")
+    # The list names itself by its value alone; the group says what it is of.
+    return html.Div(
+        [html.Label(label, htmlFor=_element(identifier)), control],
+        className="control",
+        role="group",
+        **{"aria-label": label},
+    )
 
 
 def switch(page: str, field: str, label: str, value: bool) -> html.Div:
@@ -111,7 +117,14 @@ def bound(page: str, state: Any, controls: Sequence[Children], content: Children
             html.Form(controls, className="controls", **{"aria-label": "Filters"}),
             dcc.Store(id=f"{page}-rendered", data=to_query(state)),
             dcc.Store(id=f"{page}-address", data=to_query(state)),
-            dcc.Loading(html.Div(content, id=f"{page}-content"), delay_show=400, show_initially=False),
+            # Only while all of it is made anew: a list that asks for its next rows hides nothing.
+            dcc.Loading(
+                html.Div(content, id=f"{page}-content"),
+                delay_show=400,
+                show_initially=False,
+                target_components={f"{page}-content": "children"},
+                overlay_style={"visibility": "visible", "opacity": 0.5},
+            ),
         ]
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from html import unescape
 from typing import Any
 from urllib.parse import urlencode
 
@@ -33,13 +34,22 @@ def card(title: str, content: Callable[[], Children], *, identifier: str | None 
         content: makes what stands below it.
         identifier: of the element, for callbacks and links.
     """
-    try:
-        made = content()
-    except (TableError, LookupError, OSError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
-        logger.info("card %r cannot be shown", title, exc_info=error)
-        made = error_box(error)
     known = {"id": identifier} if identifier else {}
-    return html.Section([html.H2(title), made], className="card", **known)
+    return html.Section([html.H2(title), guarded(title, content)], className="card", **known)
+
+
+def guarded(name: str, content: Callable[[], Children]) -> Children:
+    """What stands in a part of a page, or why it cannot be made, so that the rest of the page stands.
+
+    Args:
+        name: of the part, for the log.
+        content: makes it.
+    """
+    try:
+        return content()
+    except (TableError, LookupError, OSError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        logger.info("%r cannot be shown", name, exc_info=error)
+        return error_box(error)
 
 
 def error_box(error: Exception) -> html.Div:
@@ -56,15 +66,44 @@ def empty_box(what: str, command: str) -> html.Div:
     return html.Div([html.P(what), html.Pre(html.Code(command))], className="empty")
 
 
-def figure(made: Any, *, identifier: str) -> dcc.Graph:
-    """A Plotly figure that can be saved as SVG."""
+def figure(made: Any, *, identifier: Any, name: str | None = None) -> dcc.Graph:
+    """A Plotly figure that can be saved as SVG.
+
+    Args:
+        made: the figure.
+        identifier: of the element, for callbacks.
+        name: of the image that a reader saves; needed where the identifier is no text.
+    """
     config = {
         "displaylogo": False,
         "responsive": True,
-        "toImageButtonOptions": {"format": "svg", "filename": identifier},
+        # Nothing of a run leaves this server.
+        "showSendToCloud": False,
+        "toImageButtonOptions": {"format": "svg", "filename": name or identifier},
     }
     style = {"height": made.layout.height or _FIGURE_HEIGHT}
     return dcc.Graph(id=identifier, figure=made, config=config, className="figure", style=style)
+
+
+def captioned(made: Any, *, identifier: str) -> html.Figure:
+    """A Plotly figure whose title and subtitle stand above it as text, which wraps where the page is narrow.
+
+    Args:
+        made: a figure of `tells.report.figures`; it is left as it is.
+        identifier: of its graph.
+    """
+    title = made.layout.title
+    told = [_as_text(title.text), _as_text(title.subtitle.text)]
+    drawn = type(made)(made)
+    drawn.layout.title = None
+    drawn.update_layout(margin={"t": 24})
+    words = [html.Strong(told[0]), *([html.Br(), told[1]] if told[1] else [])]
+    return html.Figure([html.Figcaption(words), figure(drawn, identifier=identifier)], className="captioned")
+
+
+def _as_text(words: str | None) -> str:
+    """What Plotly would show of a text that was escaped for it."""
+    return unescape((words or "").replace("<br>", " "))
 
 
 def rows_table(columns: Sequence[str], rows: Sequence[Sequence[Children]], *, caption: str | None = None) -> html.Div:
@@ -72,13 +111,15 @@ def rows_table(columns: Sequence[str], rows: Sequence[Sequence[Children]], *, ca
 
     Args:
         columns: headings.
-        rows: [rows][columns] cells.
+        rows: [rows][columns] cells; an `html.Td` stands as it is.
         caption: what the numbers are.
     """
     parts: list[Any] = [html.Caption(caption)] if caption else []
     parts.append(html.Thead(html.Tr([html.Th(name, scope="col") for name in columns])))
-    parts.append(html.Tbody([html.Tr([html.Td(cell) for cell in row]) for row in rows]))
-    return html.Div(html.Table(parts), className="scroll", tabIndex="0", role="group", **{"aria-label": caption or "table"})
+    lines = [[cell if isinstance(cell, html.Td) else html.Td(cell) for cell in row] for row in rows]
+    parts.append(html.Tbody([html.Tr(line) for line in lines]))
+    label = {"aria-label": caption or "table"}
+    return html.Div(html.Table(parts), className="scroll", tabIndex="0", role="group", **label)
 
 
 def badge(state: str, title: str | None = None) -> html.Span:

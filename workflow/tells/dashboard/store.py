@@ -28,16 +28,15 @@ class _Remembered:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._known: OrderedDict[tuple, tuple[tuple[int, int], Any]] = OrderedDict()
+        self._known: OrderedDict[tuple, tuple[tuple, Any]] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, path: Path, how: tuple, read: Callable[[], Content]) -> Content:
         """What `read` gives, or gave when the file was as it is now."""
-        try:
-            stat = path.stat()
-        except OSError:
-            raise TableError(f"{path.name}: no such file in {path.parent.name}/") from None
-        return self.made((stat.st_mtime_ns, stat.st_size), (path, *how), read)
+        version = _version(path)
+        if version is None:
+            raise TableError(f"{path.name}: no such file in {path.parent.name}/")
+        return self.made(version, (path, *how), read)
 
     def made(self, version: tuple, key: tuple, read: Callable[[], Content]) -> Content:
         """What `read` gives, or gave when the version was the same."""

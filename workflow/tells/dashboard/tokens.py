@@ -1,11 +1,17 @@
-"""A run's text with its tokens shaded by a number each."""
+"""A run's text with its tokens shaded by a number each, drawn in the browser from one element a text.
+
+Dash takes seconds for some thousand components, and a thought has as many tokens; assets/tokens.js makes plain text
+nodes of them.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import Any
 
 from dash import html
+
+from tells.dashboard.components import veil
 
 
 def token_texts(text: str, ends: Sequence[int]) -> list[str]:
@@ -28,8 +34,9 @@ def shaded(
     what: str,
     cut: int | None = None,
     cut_words: str = "",
+    veiled: bool = False,
 ) -> html.Div:
-    """Tokens one after the other, the darker the nearer to `high`.
+    """Tokens one after the other, the darker the nearer to `high`, below the scale of the shades.
 
     Args:
         pieces: [tokens] texts.
@@ -37,33 +44,21 @@ def shaded(
         low: where shading begins.
         high: where it is full; may lie below `low`.
         what: the number with its unit, for the scale and for who points at a token.
-        cut: a token before which a line is drawn.
-        cut_words: what the line means.
+        cut: a token before which a mark is set, the number of tokens for one after the last; None for no mark.
+        cut_words: what the mark means.
+        veiled: blur the tokens until the reader asks for them; the scale stays as it is.
+
+    Raises:
+        ValueError: the lengths differ.
     """
-    spans: list[Any] = []
-    for place, (piece, value) in enumerate(zip(pieces, values, strict=True)):
-        if place == cut:
-            spans.append(html.Strong(f" ⟨{cut_words}⟩ ", className="cut"))
-        if piece:
-            spans.append(_span(piece, value, low, high, what))
-    return html.Div([_scale(low, high, what), html.Div(spans, className="tokens")])
-
-
-def _span(piece: str, value: float | None, low: float, high: float, what: str) -> html.Span:
-    if value is None:
-        return html.Span(piece, title=f"{what}: none")
-    strength = _share(value, low, high)
-    return html.Span(piece, title=f"{what}: {value:.3f}", className=f"shade s{round(10 * strength)}")
-
-
-def _share(value: float, low: float, high: float) -> float:
-    if low == high:
-        return 0.0
-    return min(1.0, max(0.0, (value - low) / (high - low)))
-
-
-def _scale(low: float, high: float, what: str) -> html.P:
-    steps = [
-        html.Span("\u00a0\u00a0", className=f"shade s{step}", **{"aria-hidden": "true"}) for step in range(0, 11, 2)
-    ]
-    return html.P([f"{what}: {low:.2f} ", *steps, f" {high:.2f}"], className="scale")
+    if len(pieces) != len(values):
+        raise ValueError(f"{len(pieces)} tokens and {len(values)} numbers: each token needs one, or None")
+    told = {
+        "pieces": list(pieces),
+        "values": [None if value is None else round(value, 4) for value in values],
+        **{"low": low, "high": high, "what": what, "cut": cut, "words": cut_words},
+    }
+    shades = [html.Span("\u00a0\u00a0", className=f"shade s{step}", **{"aria-hidden": "true"}) for step in (0, 5, 10)]
+    scale = html.P([f"{what}: {low:.2f} ", *shades, f" {high:.2f}"], className="scale")
+    tokens = html.Div(className="tokens", **{"data-tokens": json.dumps(told, ensure_ascii=False)})
+    return html.Div([scale, veil(tokens) if veiled else tokens])

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tells.report.safety_comparisons import arm_parts, guards_table, hypothesis_parts, rankings_parts
-from tells.report.safety_numbers import FEW, add_columns, harm_source, interval, percent, reasons, score_name
+from tells.report.safety_numbers import FEW, add_columns, harm_source, interval, labeller, percent, reasons, score_name
 from tells.report.stages import seconds_table
 from tells.report.terminal import model_title
 from tells.tables import read_json, read_metadata
@@ -26,13 +26,6 @@ _INTERVALS = (
     "intervals: {level}, over prompts (arms: over groups of prompts, so that twins stay together); *: exact bound, as "
     "none or all have the event; [–]: none, as there is one prompt alone or nothing varies"
 )
-_CLASSIFIERS = {
-    "patterns": "phrases of refusal and where they stand in the reply; offline",
-    "embedding": "a proxy for harm and no safety classifier: sentence embeddings against mild examples; offline",
-    "wildguard": "a guard model that reads prompt and reply",
-    "llama_guard": "a guard model that reads prompt and reply",
-    "judge": "a judge that follows a rubric",
-}
 _RATES = {
     ("harmful_compliance", "asr_at_1"): "harmful compliance: mean ASR@1",
     ("harmful_compliance", "any_of_n"): "harmful compliance: any of {traces}",
@@ -96,10 +89,7 @@ def _labellers(content: Mapping[str, Any], folder: Path) -> Iterator[str]:
     for axis, classifier in sorted(content["metadata"]["classifiers"].items(), reverse=True):
         tables = [folder / name / f"{classifier}_labels.parquet" for name in names]
         facts = next((read_metadata(table)["classifier"] for table in tables if table.exists()), {})
-        name, revision = facts.get("name") or facts.get("model"), facts.get("revision")
-        model = f" ({name}{f', {revision}' if revision else ''})" if name else ""
-        what = facts.get("what_it_is") or _CLASSIFIERS.get(classifier, "")
-        yield f"{axis}: {classifier}{model}. {what}".rstrip()
+        yield labeller(axis, classifier, facts)
 
 
 def _cells(benchmark: Mapping[str, Any], metadata: Mapping[str, Any]) -> Table:

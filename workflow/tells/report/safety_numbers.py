@@ -11,6 +11,13 @@ from rich.text import Text
 # `[0.00–0.00]*`: what a column of intervals must hold in one line.
 _BRACKET = 12
 _PROXY = "embedding"
+_CLASSIFIERS = {
+    "patterns": "phrases of refusal and where they stand in the reply; offline",
+    "embedding": "a proxy for harm and no safety classifier: sentence embeddings against mild examples; offline",
+    "wildguard": "a guard model that reads prompt and reply",
+    "llama_guard": "a guard model that reads prompt and reply",
+    "judge": "a judge that follows a rubric",
+}
 REFERENCE = "fixed_budget"
 """The arm that the others are held against, as `tells.safety.arms_summary` names it."""
 FEW = 20
@@ -79,6 +86,20 @@ def harm_source(metadata: Mapping[str, Any]) -> str:
     """Who says that a reply harms."""
     name = metadata["classifiers"]["harm"]
     return f"harm by {name}{' (a proxy)' if name == _PROXY else ''}"
+
+
+def labeller(axis: str, classifier: str, facts: Mapping[str, Any]) -> str:
+    """Who says whether a reply refuses, or harms, and what that is.
+
+    Args:
+        axis: refusal or harm.
+        classifier: its name.
+        facts: `classifier` in the metadata of its table; empty where it is not known.
+    """
+    name, revision = facts.get("name") or facts.get("model"), facts.get("revision")
+    model = f" ({name}{f', {revision}' if revision else ''})" if name else ""
+    what = facts.get("what_it_is") or _CLASSIFIERS.get(classifier, "")
+    return f"{axis}: {classifier}{model}. {what}".rstrip()
 
 
 def reasons(benchmark: Mapping[str, Any], estimates: Mapping[str, Mapping[str, Any]]) -> list[Text]:

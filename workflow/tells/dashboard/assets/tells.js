@@ -22,6 +22,9 @@
       target.setAttribute("aria-pressed", String(!veiled));
       target.textContent = veiled ? "Show the text" : "Hide the text";
     }
+    if (action === "unveil-all") {
+      for (const one of target.closest(".card").querySelectorAll("[data-action='unveil'][aria-pressed='false']")) one.click();
+    }
     if (action === "copy") {
       navigator.clipboard.writeText(location.href).then(() => { target.textContent = "Copied"; });
     }
@@ -31,6 +34,8 @@
   // Dash's controls bear roles that readers of the screen trip over: an option with a box inside, a hidden target of focus.
   function mend() {
     for (const input of document.querySelectorAll(".dash-dropdown-focus-target[tabindex='0']")) input.tabIndex = -1;
+    // Without that target the keyboard needs the button itself.
+    for (const button of document.querySelectorAll("button.dash-dropdown[tabindex='-1']:not([disabled])")) button.tabIndex = 0;
     for (const label of document.querySelectorAll(".control.switch [role='option']")) {
       label.removeAttribute("role");
       label.removeAttribute("aria-selected");
@@ -46,6 +51,22 @@
       follow: function (query) {
         history.replaceState(history.state, "", location.pathname + (query || ""));
         return Date.now();
+      },
+      // Bring a part below a table into view without leaving the table, so that row after row can be opened.
+      near: function (changed, id) {
+        const part = document.getElementById(id);
+        if (part && changed && changed.length !== 0) setTimeout(() => part.scrollIntoView({ block: "nearest" }), 300);
+        return window.dash_clientside.no_update;
+      },
+      // Bring a part of the page into view once what it shows has changed.
+      reveal: function (changed, id) {
+        const part = document.getElementById(id);
+        if (part && changed && changed.length !== 0) setTimeout(() => {
+          part.tabIndex = -1;
+          part.focus({ preventScroll: true });
+          part.scrollIntoView({ block: "start" });
+        }, 150);
+        return window.dash_clientside.no_update;
       },
     },
   });

@@ -13,7 +13,7 @@ from tells.dashboard.store import Store, current_store
 from tells.report.catalogue import StudyState
 from tells.report.headlines import headlines
 
-_SHOWN = ("done", "older", "failed", "running")
+_SHOWN = ("done", "older", "failed", "running", "unreadable")
 
 
 def register(_app: dash.Dash) -> None:

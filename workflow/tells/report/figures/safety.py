@@ -11,15 +11,18 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 import polars as pl
 
-from tells.report.figures.safety_curves import any_of_n_curve, arms_compared, percentile_curve
+from tells.report.figures.safety_curves import any_of_n_curve, arms_compared, percentile_curve, prompt_traces
+from tells.report.figures.texts import plain
 from tells.report.figures.theme import (
     BLUE,
     GREEN,
     ORANGE,
     SCALE,
     SKY,
+    SYMBOLS,
     VERMILION,
     band,
+    error_bars,
     new_figure,
     nothing_to_show,
     whole_steps,
@@ -32,11 +35,16 @@ __all__ = [
     "confidence_by_cell",
     "confidence_by_label",
     "percentile_curve",
+    "prompt_traces",
     "quadrant_table",
+    "risk_differences",
     "trace_evolution",
 ]
 
 _KEYS = ["prompt_id", "sample"]
+# Points that a distribution sends to the browser; so many quantiles draw the same shape as all the values.
+_MOST_DRAWN = 2000
+_TOKENS_AT_ONCE = 4_000_000
 _LABELS = {"harmful": VERMILION, "benign": BLUE}
 _REFUSALS = {"refused": GREEN, "complied": ORANGE}
 _CELLS = {
@@ -75,7 +83,7 @@ def confidence_by_cell(
         window: tokens per group, which the title says.
         cut_value: where the cells are cut, in nats; None for no line.
     """
-    names = {cell: cell.replace("_", " ") for cell in _CELLS}
+    names = {cell: cell.replace("_", "<br>") for cell in _CELLS}
     return _distributions(traces, "quadrant", names, _CELLS, benchmark, kind, window, cut_value)
 
 
@@ -98,6 +106,8 @@ def _distributions(
     subtitle = f"n = {shown.height} traces of {shown['prompt_id'].n_unique()} prompts"
     if shown.height < rows.height:
         subtitle += f"; left out: {rows.height - shown.height} without {by} or confidence"
+    if shown.group_by(column).len()["len"].max() > _MOST_DRAWN:
+        subtitle += f"; more than {_MOST_DRAWN} traces are drawn from as many quantiles"
     figure = new_figure(title, subtitle=subtitle, x=by, y=f"confidence: {kind} (nats)")
     for value, name in names.items():
         part = shown.filter(pl.col(column) == value)
@@ -116,9 +126,12 @@ def _distributions(
 def _distribution(rows: pl.DataFrame, kind: str, name: str, colour: str) -> go.Violin | go.Box:
     """A violin with a box in it; of few traces, each as a point beside a box."""
     shape: dict[str, Any] = {"y": rows[kind].to_list(), "name": name, "marker": {"color": colour}}
+    if rows.height > _MOST_DRAWN:
+        places = [round(step * (rows.height - 1) / (_MOST_DRAWN - 1)) for step in range(_MOST_DRAWN)]
+        shape["y"] = rows[kind].sort().gather(places).to_list()
     if rows.height >= FEW:
         return go.Violin(**shape, box_visible=True, meanline_visible=True, points=False, spanmode="hard")
-    texts = [f"{prompt}, sample {sample}" for prompt, sample in rows.select(_KEYS).iter_rows()]
+    texts = [f"{plain(prompt)}, sample {sample}" for prompt, sample in rows.select(_KEYS).iter_rows()]
     return go.Box(**shape, text=texts, boxpoints="all", jitter=0.3, pointpos=0)
 
 
@@ -144,8 +157,8 @@ def quadrant_table(
     grid = [[found[f"{column}_{row}"] for column in columns] for row in rows]
     figure = new_figure(
         title,
-        subtitle=f"n = {total} traces; {harm_source}, on complied replies only; in brackets: {percent(level)} interval "
-        f"by prompt, *: exact bound, [–]: none; few: fewer than {FEW}",
+        subtitle=f"n = {total} traces; deeper colour: more of them; {harm_source}, on complied replies only; in "
+        f"brackets: {percent(level)} interval by prompt, *: exact bound, [–]: none; few: fewer than {FEW}",
         x="confidence, up to the cut and above it",
         y="reply",
     )
@@ -162,7 +175,7 @@ def quadrant_table(
             colorscale=[[place / 2, colour] for place, colour in enumerate(SCALE)],
             zmin=0,
             zmax=1,
-            colorbar={"title": {"text": "share of traces", "font": {"size": 13}}},
+            showscale=False,
             xgap=3,
             ygap=3,
         )
@@ -184,6 +197,52 @@ def _cell_text(cell: Mapping[str, Any]) -> str:
 
 def _few(n: int) -> str:
     return " (few)" if n < FEW else ""
+
+
+def risk_differences(
+    hypothesis: Mapping[str, Any], *, benchmark: str, kind: str, window: int, harm_source: str
+) -> go.Figure:
+    """Harm rate of uncertain less that of confident compliance: of all, by prompt type, and controlled.
+
+    Args:
+        hypothesis: of strata.json.
+        benchmark: its benchmark.
+        kind: which confidence was cut.
+        window: tokens per group.
+        harm_source: who says that a reply harms.
+    """
+    title = f"{benchmark}: is uncertain compliance riskier? ({kind}, window {window} tokens)"
+    found = {"all": hypothesis["risk_difference"]["difference"]}
+    found |= {f"{one['label']} prompts": one["difference"] for one in hypothesis["by_label"]}
+    found |= {"within prompt type": hypothesis["stratified"], "within type and length": hypothesis["length_controlled"]}
+    known = {name: one for name, one in found.items() if one["value"] is not None}
+    if not known:
+        return nothing_to_show(title, found["all"]["reason"] or "no difference is defined")
+    left_out = [name for name in found if name not in known]
+    figure = new_figure(
+        title,
+        subtitle=f"n = {hypothesis['n']} complied, scored traces of {hypothesis['n_prompts']} prompts; bars: "
+        f"{percent(hypothesis['level'])} intervals by prompt; {harm_source}"
+        + (f"; undefined: {', '.join(left_out)}" if left_out else ""),
+        x="harm rate: uncertain less confident",
+        y="among",
+    )
+    for place, (name, one) in enumerate(known.items()):
+        figure.add_trace(
+            go.Scatter(
+                x=[one["value"]],
+                y=[name],
+                error_x=error_bars(one["value"], one["low"], one["high"]),
+                mode="markers",
+                marker={"size": 10, "color": VERMILION if place == 0 else BLUE, "symbol": SYMBOLS[place]},
+                hovertemplate=f"{name}: {interval(one, 'value')}<br>n = {one['n']} traces of {one['n_prompts']} prompts"
+                "<extra></extra>",
+            )
+        )
+    figure.add_vline(x=0, line={"dash": "dash", "width": 1})
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    figure.update_layout(showlegend=False, height=150 + 60 * len(found))
+    return figure
 
 
 def trace_evolution(
@@ -257,17 +316,22 @@ def _kinds(reply_labels: pl.DataFrame, by: str) -> pl.DataFrame:
 
 def _by_position(rows: pl.DataFrame) -> pl.DataFrame:
     """Mean, quartiles and number of traces at each position of each kind."""
-    tokens = rows.filter(pl.col("confidence").list.len() > 0).select(
-        "kind", value="confidence", position=pl.int_ranges(pl.col("confidence").list.len())
+    longest = int(rows["confidence"].list.len().max() or 0)
+    step = max(1, _TOKENS_AT_ONCE // max(1, rows.height))
+    blocks = [_block(rows, start, step) for start in range(0, max(1, longest), step)]
+    return pl.concat(blocks).sort("kind", "position")
+
+
+def _block(rows: pl.DataFrame, start: int, step: int) -> pl.DataFrame:
+    """The same at `step` positions from `start` on: a block at a time, so that long tables need little memory."""
+    cut = rows.select("kind", value=pl.col("confidence").list.slice(start, step))
+    tokens = cut.filter(pl.col("value").list.len() > 0).with_columns(
+        position=pl.int_ranges(start, start + pl.col("value").list.len())
     )
     tokens = tokens.explode("value", "position").with_columns(pl.col("value").cast(pl.Float64))
-    return (
-        tokens.group_by("kind", "position")
-        .agg(
-            mean=pl.col("value").mean(),
-            low=pl.col("value").quantile(0.25, "linear"),
-            high=pl.col("value").quantile(0.75, "linear"),
-            n=pl.len(),
-        )
-        .sort("kind", "position")
+    return tokens.group_by("kind", "position").agg(
+        mean=pl.col("value").mean(),
+        low=pl.col("value").quantile(0.25, "linear"),
+        high=pl.col("value").quantile(0.75, "linear"),
+        n=pl.len(),
     )

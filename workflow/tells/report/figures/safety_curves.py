@@ -8,10 +8,13 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 import polars as pl
 
+from tells.report.figures.texts import plain
 from tells.report.figures.theme import (
+    BLACK,
     BLUE,
     DASHES,
     GREEN,
+    ORANGE,
     PALETTE,
     PURPLE,
     SYMBOLS,
@@ -36,6 +39,7 @@ _RATES = {
     "mean": ("mean over traces", GREEN),
 }
 _EVENTS = {"harmful_compliance": ("harmful compliance", "harmful"), "over_refusal": ("over-refusal", "benign")}
+_REPLIES = {"refused": (GREEN, "solid"), "complied": (ORANGE, "dash"), "unclear": (BLACK, "dot")}
 _HOVERED = ("saving", "traces", "harmful_compliance", "over_refusal")
 
 
@@ -63,7 +67,7 @@ def percentile_curve(
         title,
         subtitle=f"n = {table['n'].max()} prompts, means over orders of their traces, without intervals; safety: of "
         f"the harmful ones, over-refusal: of the benign ones; window {window} tokens; {harm_source}{left_out}",
-        x="percentile of the warm-up's lowest confidence that cuts a trace: 100·(1 − keep)",
+        x="percentile of the warm-up's lowest confidence<br>that cuts a trace: 100·(1 − keep)",
         y="share",
     )
     for (column, (name, colour)), dash in zip(_SWEPT.items(), DASHES, strict=True):
@@ -223,3 +227,72 @@ def _rate(part: pl.DataFrame, name: str, colour: str, dash: str) -> list[go.Scat
 
 def _rate_text(name: str, row: Mapping[str, Any]) -> str:
     return f"{name}, {row['traces']} traces: {interval(row, 'value')}<br>n = {row['n']} prompts<extra></extra>"
+
+
+def prompt_traces(
+    traces: Sequence[Mapping[str, Any]], *, prompt: str, window: int, threshold: float | None, warmup: int
+) -> go.Figure:
+    """Confidence along each trace of a prompt as early stopping sees it, the threshold, and where each is cut.
+
+    Args:
+        traces: for each `sample`, `reply` (`refused`, `complied` or `unclear`), `n_tokens`, `groups` (confidences of
+            its windows, nats) and `kept`, the tokens up to its cut, or None.
+        prompt: its id.
+        window: tokens per group.
+        threshold: what a trace is cut below, nats; None for none.
+        warmup: traces that set the threshold and are not cut.
+    """
+    title = f"{plain(prompt)}: confidence along each trace"
+    shown = [trace for trace in traces if trace["groups"]]
+    if not shown:
+        return nothing_to_show(title, f"none of {len(traces)} traces has tokens")
+    figure = new_figure(
+        title,
+        subtitle=f"n = {len(shown)} traces; each point the mean of a window of {window} tokens, at its last token; a "
+        f"trace shorter than that is one point; ×: the first full window below the threshold, which the first {warmup} "
+        "traces set",
+        x="tokens generated",
+        y="confidence of the window (nats)",
+    )
+    named: set[str] = set()
+    for trace in shown:
+        figure.add_trace(_windows(trace, window, first=trace["reply"] not in named))
+        named.add(trace["reply"])
+    cuts = [trace for trace in shown if trace["kept"] is not None]
+    if cuts:
+        figure.add_trace(_cuts(cuts, window))
+    if threshold is not None:
+        line = {"dash": "dash", "width": 1}
+        figure.add_hline(y=threshold, line=line, annotation_text=f"threshold: {threshold:.3f} nats")
+    figure.update_layout(showlegend=True)
+    return figure
+
+
+def _windows(trace: Mapping[str, Any], window: int, *, first: bool) -> go.Scatter:
+    """One trace; a reply's colour and dashes stand in the legend once."""
+    colour, dash = _REPLIES[trace["reply"]]
+    groups = list(trace["groups"])
+    start = min(window, trace["n_tokens"])
+    return go.Scatter(
+        x=list(range(start, start + len(groups))),
+        y=groups,
+        mode="lines" if len(groups) > 1 else "markers",
+        line={"color": colour, "dash": dash, "width": 1.5},
+        marker={"color": colour, "size": 6},
+        name=trace["reply"],
+        legendgroup=trace["reply"],
+        showlegend=first,
+        hovertemplate=f"trace {trace['sample']} ({trace['reply']})<br>token %{{x}}: %{{y:.3f}} nats<extra></extra>",
+    )
+
+
+def _cuts(cuts: Sequence[Mapping[str, Any]], window: int) -> go.Scatter:
+    return go.Scatter(
+        x=[trace["kept"] for trace in cuts],
+        y=[trace["groups"][trace["kept"] - window] for trace in cuts],
+        mode="markers",
+        marker={"symbol": "x-thin", "color": BLACK, "size": 11, "line": {"width": 2.5, "color": BLACK}},
+        name="below the threshold",
+        customdata=[trace["sample"] for trace in cuts],
+        hovertemplate="trace %{customdata}: below the threshold after %{x} tokens, %{y:.3f} nats<extra></extra>",
+    )

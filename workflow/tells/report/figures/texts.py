@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _OFFLINE = "exemplar"
+_PLAIN = str.maketrans({"$": "&#36;", "{": "&#123;"})
 
 
 def plain(text: object) -> str:
-    """A text as Plotly shows it unchanged: names and reasons come from files, and Plotly reads some HTML tags."""
-    return html.escape(str(text), quote=False)
+    """A text as Plotly shows it unchanged: names and reasons come from files.
+
+    Plotly reads some HTML tags, fields of templates (`%{x}`) and formulas (`$x$`) in every text it draws.
+    """
+    return html.escape(str(text), quote=False).translate(_PLAIN)
 
 
 def judged_by(judge: Mapping[str, Any] | None) -> str:

@@ -17,11 +17,15 @@ from tells.report.figures.theme import BLACK, BLUE, VERMILION, new_figure, nothi
 __all__ = ["cosine_matrix", "score_distributions", "vector_heatmap"]
 
 Part = Literal["cross_validated", "validation", "test", "train"]
-Metric = Literal["cohens_d", "auc"]
+Metric = Literal["cohens_d", "hedges_g", "auc", "accuracy"]
 
 # From the pole of negative values to that of positive ones.
 _DIVERGING = ((0.0, VERMILION), (0.5, "#FFFFFF"), (1.0, BLUE))
-_METRICS = {"cohens_d": ("Cohen's d", "|d|"), "auc": ("AUC", "AUC either way")}
+_METRICS = {"cohens_d": "Cohen's d", "hedges_g": "Hedges' g", "auc": "AUC", "accuracy": "balanced accuracy"}
+# Metrics that have an interval and a null band in the file, and what the band is of.
+_MEASURED = {"cohens_d": "|d|", "auc": "AUC either way"}
+# Metrics whose value without knowledge is a half.
+_HALVES = ("auc", "accuracy")
 _PARTS = {
     "cross_validated": "held out by nested folds",
     "validation": "validation pairs, by which the best is chosen",
@@ -63,7 +67,7 @@ def vector_heatmap(
     if part is None:
         folded = any(record["cross_validated_n_pairs"] is not None for record in records)
         part = "cross_validated" if folded else "test"
-    title = f"{plain(trait)}: {_METRICS[metric][0]} of the vectors ({_PARTS[part]})"
+    title = f"{plain(trait)}: {_METRICS[metric]} of the vectors ({_PARTS[part]})"
     if all(record[f"{part}_{metric}"] is None for record in records):
         return nothing_to_show(title, _why_blank(vectors, part))
     subtitle = _heatmap_subtitle(vectors, part, metric, level)
@@ -72,7 +76,7 @@ def vector_heatmap(
     methods = list(dict.fromkeys(record["method"] for record in records))
     layers = sorted({record["layer"] for record in records})
     figure.add_trace(_heatmap(grid, methods, layers, part, metric))
-    if part in _BANDED:
+    if part in _BANDED and metric in _MEASURED:
         places = [place for place, record in grid.items() if _in_band(record, part, metric)]
         figure.add_trace(_marks(places, "within the null band", "x-thin", 6))
     best = vectors["best"]
@@ -99,26 +103,34 @@ def _heatmap_subtitle(vectors: Mapping[str, Any], part: str, metric: str, level:
     told = [
         f"n = {pairs} pairs, {rows[0]} positive and {rows[1]} negative rows; window {window}",
         f"{len(known)} of {len(records)} vectors have a figure",
-        "no intervals" if part == "train" else f"on hover: {100 * level:g}% interval by pair",
+        "no intervals"
+        if part == "train" or metric not in _MEASURED
+        else f"on hover: {100 * level:g}% interval by pair",
+        _band(records, part, metric),
     ]
-    bands = [record[f"null_{metric}"] for record in records if record[f"null_{metric}"] is not None]
-    if part not in _BANDED:
-        told.append("no null band on these rows")
-    elif bands:
-        about = f"{number(min(bands), 2)}–{number(max(bands), 2)}"
-        told.append(f"null band: 95th percentile of {_METRICS[metric][1]} of random directions, {about} by vector")
-    else:
-        told.append("no null band in the file")
     if vectors["status"] != "ok":
         told.append(plain(f"{vectors['status']}: {vectors['reason']}"))
     return "; ".join(told)
+
+
+def _band(records: Sequence[Mapping[str, Any]], part: str, metric: str) -> str:
+    """What random directions reach, in words."""
+    if metric not in _MEASURED:
+        return "no null band of this metric"
+    if part not in _BANDED:
+        return "no null band on these rows"
+    bands = [record[f"null_{metric}"] for record in records if record[f"null_{metric}"] is not None]
+    if not bands:
+        return "no null band in the file"
+    about = f"{number(min(bands), 2)}–{number(max(bands), 2)}"
+    return f"null band: 95th percentile of {_MEASURED[metric]} of random directions, {about} by vector"
 
 
 def _heatmap(grid: _Grid, methods: Sequence[str], layers: Sequence[int], part: str, metric: str) -> go.Heatmap:
     values = [[grid.get((method, layer), {}).get(f"{part}_{metric}") for layer in layers] for method in methods]
     centre, known = 0.0, [value for line in values for value in line if value is not None]
     reach = max(map(abs, known))
-    if metric == "auc":
+    if metric in _HALVES:
         centre, reach = 0.5, 0.5
     texts = [
         [f"{plain(method)}, layer {layer}<br>{_cell(grid.get((method, layer)), part, metric)}" for layer in layers]
@@ -131,11 +143,11 @@ def _heatmap(grid: _Grid, methods: Sequence[str], layers: Sequence[int], part: s
         zmin=centre - (reach or 1.0),
         zmax=centre + (reach or 1.0),
         colorscale=_DIVERGING,
-        colorbar={"title": {"text": _METRICS[metric][0]}},
+        colorbar={"title": {"text": _METRICS[metric]}},
         hovertext=texts,
         hoverinfo="text",
         hoverongaps=True,
-        name=_METRICS[metric][0],
+        name=_METRICS[metric],
         xgap=1,
         ygap=1,
     )
@@ -145,15 +157,15 @@ def _cell(record: Mapping[str, Any] | None, part: str, metric: str) -> str:
     """What a cell says on hover."""
     if record is None:
         return "not among the run's vectors"
-    value, low, high = (record[f"{part}_{metric}{end}"] for end in ("", "_low", "_high"))
+    value, low, high = (record.get(f"{part}_{metric}{end}") for end in ("", "_low", "_high"))
     if value is None:
         lacking = "no vector" if record["norm"] is None else "no figure"
         return f"{lacking}: {plain(record[f'{part}_reason'] or record['reason'] or 'no reason given')}"
     lines = [
-        f"{_METRICS[metric][0]} {bracketed(value, low, high)} (n = {record[f'{part}_n_pairs']} pairs)",
+        f"{_METRICS[metric]} {bracketed(value, low, high)} (n = {record[f'{part}_n_pairs']} pairs)",
         f"fitted on {plain(record['fitted_on'])}",
     ]
-    if part in _BANDED:
+    if part in _BANDED and metric in _MEASURED:
         inside = " (not above it)" if _in_band(record, part, metric) else ""
         lines.append(f"null band {number(record[f'null_{metric}'], 2)}{inside}")
     return "<br>".join([*lines, *(f"warning: {plain(warning)}" for warning in record["warnings"])])

@@ -16,6 +16,8 @@ from tells.report.safety_numbers import percent
 
 # Beside tags: templates of texts that are read on hover, and formulas.
 _PLAIN = str.maketrans({"$": "&#36;", "{": "&#123;"})
+# What `plain` writes otherwise, as a regular expression.
+MARKED = r"[&<>${]"
 _COLUMNS = {
     "discrete": "semantic entropy of the question (nats; larger: less sure)",
     "semantic_entropy_raw": "semantic entropy of the question (nats; larger: less sure)",
@@ -35,6 +37,20 @@ _COLUMNS = {
     "accuracy": "correctness (0 or 1)",
     "semantic_entropy": "high entropy of the question (0 or 1)",
 }
+METRICS = {
+    "auroc": "AUROC over all runs",
+    "auroc_question": "AUROC, one row a question (of correctness its greedy run)",
+    "auroc_within_question": "AUROC within questions",
+    "average_precision": "average precision (read it against prevalence)",
+    "ece_10": "calibration error in ten bins (smaller: better)",
+    "brier": "Brier score (smaller: better)",
+    "aurac": "area under rejection-accuracy",
+    "prr": "prediction rejection ratio",
+    "spearman": "Spearman correlation with the entropy",
+    "auroc_minus_token_entropy": "AUROC less that of token entropy, paired",
+    "confidence_when_correct": "mean probability given to correct runs",
+    "confidence_when_incorrect": "mean probability given to wrong runs",
+}
 # Longer names first: the beginning of a probe's name is its target.
 _TARGETS = {
     "semantic_entropy_raw": "surer of high entropy",
@@ -49,7 +65,16 @@ def plain(value: object) -> str:
 
 
 def axis_of(column: str) -> str:
-    """What a column measures, its unit, and which end of it is sure.
+    """What a column measures, its unit, and which end of it is sure, as Plotly draws it.
+
+    Args:
+        column: of the study's results table.
+    """
+    return plain(words_of(column))
+
+
+def words_of(column: str) -> str:
+    """What a column measures, its unit, and which end of it is sure, for pages, which escape texts themselves.
 
     Args:
         column: of the study's results table.
@@ -61,11 +86,11 @@ def axis_of(column: str) -> str:
         (target for target in _TARGETS if name == target or name.startswith((f"{target}.", f"{target}@"))), ""
     )
     if not target or part not in ("score", "probability"):
-        return plain(column)
+        return column
     if part == "probability":
-        return f"{plain(name)} probe: calibrated probability (larger: {_TARGETS[target]})"
+        return f"{name} probe: calibrated probability (larger: {_TARGETS[target]})"
     what = "predicted entropy (nats" if target == "semantic_entropy_raw" else "margin (no unit"
-    return f"{plain(name)} probe: {what}; larger: {_TARGETS[target]})"
+    return f"{name} probe: {what}; larger: {_TARGETS[target]})"
 
 
 def surer_of(outcome: str) -> str:
@@ -82,7 +107,7 @@ def place_of(dataset: str | None, split: str | None) -> str:
 def counted(runs: pl.DataFrame) -> str:
     """How many runs of how many questions a table of runs holds."""
     questions = runs.select(pl.struct("dataset", "prompt_id").n_unique()).item() if runs.height else 0
-    return f"n = {runs.height} runs of {questions} questions"
+    return f"n = {runs.height:,} runs of {questions:,} questions"
 
 
 def figure_of(record: Mapping[str, Any] | None) -> str:
