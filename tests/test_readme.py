@@ -656,6 +656,8 @@ def test_the_messages_of_the_error_page_are_those_of_the_code():
     source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow/tells").rglob("*.py"))
     text = text_of("docs/errors.md")
     for words in (
+        *("add --public if so meant", "must begin and end with a slash", "This cannot be shown."),
+        *("figures are drawn by kaleido", "no Chrome or Chromium is found here"),
         *(
             "configuration problem(s):",
             "unknown key; look for a misspelling",

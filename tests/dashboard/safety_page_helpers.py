@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from report.report_helpers import BUDGET, PROXY, SAMPLED, STOPPING, WINDOW, stud
 
 from tells.config.safety import StrataConfig
 from tells.dashboard.app import make_app
-from tells.dashboard.safety_state import Chosen
+from tells.dashboard.safety.state import Chosen
 from tells.dashboard.store import STORE_KEY, Store
 from tells.safety.arms import simulate_arms
 from tells.safety.pools import build_pools
@@ -102,7 +103,17 @@ def parts(made: Any, *, veiled: bool = True) -> Iterator[Any]:
         yield made
         blurred = "veiled-text" in (getattr(made, "className", None) or "").split()
         if not isinstance(made, str) and (veiled or not blurred):
+            yield from drawn(made)
             yield from parts(getattr(made, "children", None), veiled=veiled)
+
+
+def drawn(made: Any) -> Iterator[str]:
+    """What the browser draws of a shaded text: its tokens, and the mark of a cut."""
+    if told := getattr(made, "data-tokens", None):
+        told = json.loads(told)
+        yield from told["pieces"]
+        if told["cut"] is not None:
+            yield f" ⟨{told['words']}⟩ "
 
 
 def text(made: Any, *, veiled: bool = True) -> str:

@@ -13,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from browser_helpers import open_page, settle
 from playwright.sync_api import Locator, Page, expect
 
-from tells.dashboard.safety_cuts import course_of, fate_words
+from tells.dashboard.safety.cuts import course_of, fate_words
 
 pytestmark = [pytest.mark.demo, pytest.mark.slow]
 

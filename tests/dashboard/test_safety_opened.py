@@ -29,10 +29,11 @@ from safety_page_helpers import (
 )
 
 from tells.config.safety import StoppingConfig
-from tells.dashboard import safety_prompt, safety_rows
 from tells.dashboard.pages import safety as page
-from tells.dashboard.safety_cuts import course_of, fate_words
-from tells.dashboard.safety_state import Chosen
+from tells.dashboard.safety import prompt as safety_prompt
+from tells.dashboard.safety import rows as safety_rows
+from tells.dashboard.safety.cuts import course_of, fate_words
+from tells.dashboard.safety.state import Chosen
 from tells.report.figures import safety as figures
 from tells.tables import make_metadata, write_table
 

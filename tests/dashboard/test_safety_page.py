@@ -25,9 +25,12 @@ from safety_page_helpers import (
     text,
 )
 
-from tells.dashboard import safety_cards, safety_prompt, safety_rows, safety_tables
 from tells.dashboard.pages import safety as page
-from tells.dashboard.safety_state import NO_CATEGORY, NO_CELL, Chosen
+from tells.dashboard.safety import cards as safety_cards
+from tells.dashboard.safety import prompt as safety_prompt
+from tells.dashboard.safety import rows as safety_rows
+from tells.dashboard.safety import tables as safety_tables
+from tells.dashboard.safety.state import NO_CATEGORY, NO_CELL, Chosen
 from tells.dashboard.store import Store
 from tells.dashboard.urls import from_query, to_query
 from tells.tables import make_metadata, write_table

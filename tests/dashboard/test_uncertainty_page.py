@@ -18,11 +18,11 @@ from uncertainty_helpers import STRANGE, TEXT, plant_study, results
 from tells.dashboard.app import make_app
 from tells.dashboard.pages import uncertainty as page
 from tells.dashboard.store import STORE_KEY, Store, current_store
-from tells.dashboard.uncertainty_opened import opened_panel
-from tells.dashboard.uncertainty_runs import data_sets, grid_rows, runs_of, settled
-from tells.dashboard.uncertainty_scatters import ring_patches
-from tells.dashboard.uncertainty_scores import CURVES, records_of
-from tells.dashboard.uncertainty_state import Chosen
+from tells.dashboard.uncertainty.opened import opened_panel
+from tells.dashboard.uncertainty.runs import data_sets, grid_rows, runs_of, settled
+from tells.dashboard.uncertainty.scatters import ring_patches
+from tells.dashboard.uncertainty.scores import CURVES, records_of
+from tells.dashboard.uncertainty.state import Chosen
 from tells.dashboard.urls import from_query, to_query
 from tells.report.figures.uncertainty_keys import RunKey
 
@@ -262,7 +262,7 @@ def test_more_runs_than_stand_side_by_side_are_said_and_an_unknown_one_too(found
 
 
 def test_long_texts_keep_their_beginning_and_end_when_several_are_opened(found: Store, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tells.dashboard.uncertainty_opened._TOGETHER", 8)
+    monkeypatch.setattr("tells.dashboard.uncertainty.opened._TOGETHER", 8)
     both = opened_panel(found, replace(STATE, runs=keys(("sums", "a", 0), ("sums", "a", 1))))
     told, _ = texts(both)
     assert told["pieces"] == ["I", " think", " ⟨4 tokens left out: open this run alone⟩ ", "4}", ""]

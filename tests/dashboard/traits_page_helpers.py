@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from dash import Dash
+from dash import Dash, html
 from dash.development.base_component import Component
 
 from tells.dashboard.app import make_app
@@ -200,6 +201,12 @@ def parts_of(component: Any, kind: type | None = None) -> Iterator[Component]:
             if kind is None or isinstance(one, kind):
                 yield one
             yield from parts_of(getattr(one, "children", None), kind)
+
+
+def pieces_of(component: Any) -> list[str]:
+    """Tokens of the shaded texts, which the browser draws."""
+    told = [getattr(part, "data-tokens", None) for part in parts_of(component, html.Div)]
+    return [piece for one in told if one for piece in json.loads(one)["pieces"]]
 
 
 def words_of(component: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from tells.dashboard.uncertainty_scores import CURVES
+from tells.dashboard.uncertainty.scores import CURVES
 from tells.tables import SCHEMAS, make_metadata, write_json, write_table
 
 METADATA = make_metadata("analyse_uncertainty", params={}, experiment="demo", seed=1)

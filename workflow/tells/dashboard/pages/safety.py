@@ -14,9 +14,9 @@ from tells.dashboard.binding import bind, bound, choice, held, held_id, search
 from tells.dashboard.components import address, card, empty_box, error_box
 from tells.dashboard.downloads import download_links, row_source
 from tells.dashboard.grid import grid, slice_of
-from tells.dashboard.safety_cards import conclusions, distributions, missing, stopping
-from tells.dashboard.safety_prompt import CLOSE, EVERY, opened_cards
-from tells.dashboard.safety_rows import (
+from tells.dashboard.safety.cards import conclusions, distributions, missing, stopping
+from tells.dashboard.safety.prompt import CLOSE, EVERY, opened_cards
+from tells.dashboard.safety.rows import (
     PROMPT_COLUMNS,
     TRACE_COLUMNS,
     benchmarks_of,
@@ -25,7 +25,7 @@ from tells.dashboard.safety_rows import (
     listed_traces,
     trace_rows,
 )
-from tells.dashboard.safety_state import CELLS, KINDS, NO_CELL, PAGE, UNLABELLED, Chosen, cell_name
+from tells.dashboard.safety.state import CELLS, KINDS, NO_CELL, PAGE, UNLABELLED, Chosen, cell_name
 from tells.dashboard.store import Store, current_store
 from tells.dashboard.studies import study_page
 from tells.dashboard.urls import from_query, query_of

@@ -10,17 +10,20 @@ from typing import Any
 import dash
 from dash import ClientsideFunction, Input, Output, State, dcc, html, no_update
 
-from tells.dashboard import traits_steering, traits_texts, traits_vectors, traits_vetting_cards
 from tells.dashboard.binding import bind, bound, choice, held, held_id
 from tells.dashboard.components import card, empty_box
 from tells.dashboard.store import Store, current_store
 from tells.dashboard.studies import study_page
-from tells.dashboard.traits_answers import answer_pairs
-from tells.dashboard.traits_grid import answer
-from tells.dashboard.traits_runs import run_rows
-from tells.dashboard.traits_state import PAGE, Chosen, Section, traits_of, with_trait
-from tells.dashboard.traits_summary import summary
-from tells.dashboard.traits_vetting import vetting_rows
+from tells.dashboard.traits import steering as traits_steering
+from tells.dashboard.traits import texts as traits_texts
+from tells.dashboard.traits import vectors as traits_vectors
+from tells.dashboard.traits import vetting_cards as traits_vetting_cards
+from tells.dashboard.traits.answers import answer_pairs
+from tells.dashboard.traits.grid import answer
+from tells.dashboard.traits.runs import run_rows
+from tells.dashboard.traits.state import PAGE, Chosen, Section, traits_of, with_trait
+from tells.dashboard.traits.summary import summary
+from tells.dashboard.traits.vetting import vetting_rows
 from tells.dashboard.urls import from_query
 from tells.tables import TableError
 

@@ -17,10 +17,10 @@ from tells.dashboard.downloads import download_links
 from tells.dashboard.grid import grid, slice_of
 from tells.dashboard.store import Store, current_store
 from tells.dashboard.studies import study_page
-from tells.dashboard.uncertainty_opened import opened_panel, opened_place
-from tells.dashboard.uncertainty_runs import data_sets, grid_columns, grid_rows, runs_of, settled
-from tells.dashboard.uncertainty_scatters import entropy_card, map_card, margin_card, no_table, ring_patches
-from tells.dashboard.uncertainty_scores import (
+from tells.dashboard.uncertainty.opened import opened_panel, opened_place
+from tells.dashboard.uncertainty.runs import data_sets, grid_columns, grid_rows, runs_of, settled
+from tells.dashboard.uncertainty.scatters import entropy_card, map_card, margin_card, no_table, ring_patches
+from tells.dashboard.uncertainty.scores import (
     CURVES,
     curve_card,
     datasets_card,
@@ -28,7 +28,7 @@ from tells.dashboard.uncertainty_scores import (
     lines_control,
     records_card,
 )
-from tells.dashboard.uncertainty_state import ALL, PAGE, Chosen
+from tells.dashboard.uncertainty.state import ALL, PAGE, Chosen
 from tells.dashboard.urls import from_query, query_of
 
 _GRID = {"page": PAGE, "table": "runs"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from tells.dashboard.grid import Column
-from tells.dashboard.safety_state import NO_CATEGORY, NO_CELL, PAGE, UNLABELLED, Chosen
+from tells.dashboard.safety.state import NO_CATEGORY, NO_CELL, PAGE, UNLABELLED, Chosen
 from tells.dashboard.store import Store
 from tells.tables import TableError
 

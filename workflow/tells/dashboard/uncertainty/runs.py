@@ -14,7 +14,7 @@ import polars as pl
 from tells.dashboard.downloads import row_source
 from tells.dashboard.grid import Column
 from tells.dashboard.store import Store
-from tells.dashboard.uncertainty_state import ALL, MOST_OPENED, PAGE, Chosen
+from tells.dashboard.uncertainty.state import ALL, MOST_OPENED, PAGE, Chosen
 from tells.dashboard.urls import from_query
 from tells.report.figures.uncertainty_keys import key_texts, read_key
 from tells.report.figures.uncertainty_words import words_of

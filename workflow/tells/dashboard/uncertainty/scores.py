@@ -15,9 +15,9 @@ from tells.dashboard.components import empty_box, facts, interval_text, rows_tab
 from tells.dashboard.downloads import download_links, row_source
 from tells.dashboard.grid import Column, grid
 from tells.dashboard.store import Store
-from tells.dashboard.uncertainty_captions import captioned
-from tells.dashboard.uncertainty_runs import data_sets, settled
-from tells.dashboard.uncertainty_state import ALL, PAGE, Chosen
+from tells.dashboard.uncertainty.captions import captioned
+from tells.dashboard.uncertainty.runs import data_sets, settled
+from tells.dashboard.uncertainty.state import ALL, PAGE, Chosen
 from tells.dashboard.urls import from_query, query_of
 from tells.report.figures.probe_heatmap import probe_heatmap
 from tells.report.figures.uncertainty_curves import precision_recall, rejection, reliability, roc

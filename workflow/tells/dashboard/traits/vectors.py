@@ -12,7 +12,7 @@ from tells.dashboard.binding import choice
 from tells.dashboard.components import captioned, card, empty_box, facts, interval_text
 from tells.dashboard.downloads import download_links, row_source
 from tells.dashboard.store import Store
-from tells.dashboard.traits_state import PAGE, Chosen, not_made, trait_folder, with_trait
+from tells.dashboard.traits.state import PAGE, Chosen, not_made, trait_folder, with_trait
 from tells.dashboard.urls import from_query, query_of
 from tells.report.figures.texts import number
 from tells.report.figures.traits import cosine_matrix, vector_heatmap

@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from tells.dashboard.safety_cuts import Course, course_of
-from tells.dashboard.safety_rows import KEYS, SCORES, folder_of
-from tells.dashboard.safety_state import Chosen
+from tells.dashboard.safety.cuts import Course, course_of
+from tells.dashboard.safety.rows import KEYS, SCORES, folder_of
+from tells.dashboard.safety.state import Chosen
 from tells.dashboard.store import Store
 from tells.dashboard.tokens import token_texts
 from tells.tables import TableError

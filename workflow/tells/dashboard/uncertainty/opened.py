@@ -14,8 +14,8 @@ from tells.dashboard.grid import Column, grid
 from tells.dashboard.security import within
 from tells.dashboard.store import Store
 from tells.dashboard.tokens import shaded, token_texts
-from tells.dashboard.uncertainty_runs import opened_keys, opened_questions, score_columns
-from tells.dashboard.uncertainty_state import MOST_OPENED, PAGE, Chosen
+from tells.dashboard.uncertainty.runs import opened_keys, opened_questions, score_columns
+from tells.dashboard.uncertainty.state import MOST_OPENED, PAGE, Chosen
 from tells.report.figures.uncertainty_words import words_of
 from tells.tables import TableError
 

@@ -10,8 +10,8 @@ import polars as pl
 from dash import html
 
 from tells.dashboard.components import captioned, card, empty_box, facts, rows_table, veil
-from tells.dashboard.safety_cuts import Course, course_words, fate_words
-from tells.dashboard.safety_prompt_rows import (
+from tells.dashboard.safety.cuts import Course, course_words, fate_words
+from tells.dashboard.safety.prompt_rows import (
     Opened,
     online_traces,
     opened_prompt,
@@ -22,8 +22,8 @@ from tells.dashboard.safety_prompt_rows import (
     stopping_course,
     twins_of,
 )
-from tells.dashboard.safety_rows import SCORES
-from tells.dashboard.safety_state import UNLABELLED, Chosen, cell_name
+from tells.dashboard.safety.rows import SCORES
+from tells.dashboard.safety.state import UNLABELLED, Chosen, cell_name
 from tells.dashboard.store import Store
 from tells.dashboard.tokens import shaded, token_texts
 from tells.report.figures import safety as figures

@@ -12,9 +12,9 @@ from dash import Patch, html
 from tells.dashboard.binding import choice
 from tells.dashboard.components import empty_box
 from tells.dashboard.store import Store
-from tells.dashboard.uncertainty_captions import captioned
-from tells.dashboard.uncertainty_runs import opened_keys, opened_questions, runs_of, score_columns, table_of
-from tells.dashboard.uncertainty_state import ALL, PAGE, Chosen
+from tells.dashboard.uncertainty.captions import captioned
+from tells.dashboard.uncertainty.runs import opened_keys, opened_questions, runs_of, score_columns, table_of
+from tells.dashboard.uncertainty.state import ALL, PAGE, Chosen
 from tells.report.figures.uncertainty import (
     entropy_against_probe_margin,
     margin_against_entropy,

@@ -12,9 +12,9 @@ from tells.dashboard.binding import choice
 from tells.dashboard.components import captioned, card, empty_box, facts
 from tells.dashboard.grid import Column
 from tells.dashboard.store import Store
-from tells.dashboard.traits_answers import SOURCE, answer_pairs, conditions, opened_answers, steering_folder
-from tells.dashboard.traits_grid import Browser
-from tells.dashboard.traits_state import PAGE, Chosen, counted, trait_folder
+from tells.dashboard.traits.answers import SOURCE, answer_pairs, conditions, opened_answers, steering_folder
+from tells.dashboard.traits.grid import Browser
+from tells.dashboard.traits.state import PAGE, Chosen, counted, trait_folder
 from tells.report.figures.steering import coefficient_curves, steering_report
 from tells.report.figures.texts import judged_by, number
 

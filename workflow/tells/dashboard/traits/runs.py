@@ -13,7 +13,7 @@ from tells.config import STUDIES
 from tells.dashboard.downloads import row_source
 from tells.dashboard.grid import sorted_by
 from tells.dashboard.store import Store
-from tells.dashboard.traits_state import Chosen, preview, sort_model, with_trait
+from tells.dashboard.traits.state import Chosen, preview, sort_model, with_trait
 from tells.dashboard.urls import from_query
 from tells.tables import scan_table
 

@@ -13,8 +13,8 @@ from tells.dashboard.components import captioned, card, empty_box, facts, veil
 from tells.dashboard.grid import Column
 from tells.dashboard.store import Store
 from tells.dashboard.tokens import shaded, token_texts
-from tells.dashboard.traits_grid import Browser
-from tells.dashboard.traits_runs import (
+from tells.dashboard.traits.grid import Browser
+from tells.dashboard.traits.runs import (
     QUANTILES,
     SOURCE,
     chosen_place,
@@ -26,7 +26,7 @@ from tells.dashboard.traits_runs import (
     token_range,
     vectors_of,
 )
-from tells.dashboard.traits_state import PAGE, Chosen, counted, trait_folder
+from tells.dashboard.traits.state import PAGE, Chosen, counted, trait_folder
 from tells.report.figures.projections import token_projections
 from tells.report.figures.texts import number
 

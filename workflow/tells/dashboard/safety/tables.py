@@ -11,7 +11,7 @@ from typing import Any
 from dash import html
 
 from tells.dashboard.components import facts, rows_table
-from tells.dashboard.safety_state import NO_CATEGORY, Chosen, cell_name
+from tells.dashboard.safety.state import NO_CATEGORY, Chosen, cell_name
 from tells.report.safety_numbers import FEW, among, harm_source, interval, number, percent, score_name
 
 Record = Mapping[str, Any]

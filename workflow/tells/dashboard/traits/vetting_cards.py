@@ -13,9 +13,9 @@ from tells.dashboard.binding import choice, search, switch
 from tells.dashboard.components import captioned, card, error_box, facts, rows_table
 from tells.dashboard.grid import Column
 from tells.dashboard.store import Store
-from tells.dashboard.traits_grid import Browser
-from tells.dashboard.traits_state import PAGE, POLES, Chosen, counted, not_made, trait_folder
-from tells.dashboard.traits_vetting import FAILURES, SOURCE, opened_pair, vetting_rows
+from tells.dashboard.traits.grid import Browser
+from tells.dashboard.traits.state import PAGE, POLES, Chosen, counted, not_made, trait_folder
+from tells.dashboard.traits.vetting import FAILURES, SOURCE, opened_pair, vetting_rows
 from tells.report.figures.texts import judged_by, number
 from tells.report.figures.traits import score_distributions
 from tells.tables import TableError, scan_table

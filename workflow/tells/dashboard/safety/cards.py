@@ -9,12 +9,11 @@ from typing import Any
 import polars as pl
 from dash import html
 
-from tells.dashboard import safety_arms as arms
-from tells.dashboard import safety_tables as tables
 from tells.dashboard.binding import choice, switch
 from tells.dashboard.components import captioned, card, empty_box, facts
-from tells.dashboard.safety_rows import KEYS, folder_of, of_filters, trace_rows
-from tells.dashboard.safety_state import PAGE, Chosen, part_name
+from tells.dashboard.safety import arms, tables
+from tells.dashboard.safety.rows import KEYS, folder_of, of_filters, trace_rows
+from tells.dashboard.safety.state import PAGE, Chosen, part_name
 from tells.dashboard.store import Store
 from tells.report.figures import safety as figures
 from tells.report.figures.texts import plain

@@ -11,7 +11,7 @@ from dash import html
 
 from tells.dashboard.downloads import download_links
 from tells.dashboard.grid import Column, grid, slice_of
-from tells.dashboard.traits_state import Chosen, sort_model
+from tells.dashboard.traits.state import Chosen, sort_model
 from tells.dashboard.urls import query_of
 
 # Height of headings, in pixels.

@@ -11,7 +11,7 @@ from dash import dcc, html
 from tells.dashboard.components import address, badge, empty_box, interval_text, rows_table
 from tells.dashboard.downloads import download_links, row_source
 from tells.dashboard.store import Store
-from tells.dashboard.traits_state import PAGE, POLES, Chosen
+from tells.dashboard.traits.state import PAGE, POLES, Chosen
 from tells.dashboard.urls import from_query
 from tells.report.figures.texts import judged_by, number
 

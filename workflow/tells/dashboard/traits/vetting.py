@@ -11,7 +11,7 @@ import polars as pl
 from tells.dashboard.downloads import row_source
 from tells.dashboard.grid import sorted_by
 from tells.dashboard.store import Store
-from tells.dashboard.traits_state import Chosen, preview, sort_model, trait_folder, traits_of, with_trait
+from tells.dashboard.traits.state import Chosen, preview, sort_model, trait_folder, traits_of, with_trait
 from tells.dashboard.urls import from_query
 from tells.tables import TableError, read_json, read_table, scan_table
 

@@ -10,8 +10,8 @@ from dash import html
 
 from tells.config.safety import StoppingConfig
 from tells.dashboard.components import rows_table
-from tells.dashboard.safety_cuts import rule_words
-from tells.dashboard.safety_tables import shown
+from tells.dashboard.safety.cuts import rule_words
+from tells.dashboard.safety.tables import shown
 from tells.report.safety_numbers import harm_source, interval, number, percent, sizes
 
 Record = Mapping[str, Any]

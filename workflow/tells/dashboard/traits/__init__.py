@@ -1,0 +1,1 @@
+"""The traits page: its state, vetting browser, vectors, steering and texts along a vector."""

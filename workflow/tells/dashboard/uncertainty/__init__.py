@@ -1,0 +1,1 @@
+"""The uncertainty page: its state, runs, scatters, scores and opened runs."""
