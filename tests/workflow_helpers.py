@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -55,13 +57,17 @@ SENTENCES = (
 def build_demo() -> Path:
     """Build the demo on the real model in the working tree, or bring it up to date; gives its folder.
 
-    TELLS_DEMO_BUILT=1 takes it as it lies there, for whoever works on what shows it.
+    Test processes ask in turn: the first builds, the others find it there. TELLS_DEMO_BUILT=1 takes it as it lies
+    there, for whoever works on what shows it.
     """
     folder = ROOT / "experiments/demo"
-    if os.environ.get("TELLS_DEMO_BUILT") != "1":
-        command = [*SNAKEMAKE, "--profile", "cpu", "--config", "experiments=demo"]
+    if os.environ.get("TELLS_DEMO_BUILT") == "1":
+        return folder
+    command = [*SNAKEMAKE, "--profile", "cpu", "--config", "experiments=demo"]
+    with open(Path(tempfile.gettempdir()) / f"tells-tests-demo-{os.getuid()}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from workflow_helpers import ROOT
+from workflow_helpers import ROOT, build_demo
 
 from tells.safety.confidence import group_confidence, trace_confidence
 from tells.safety.rates import any_of_n, asr_at_1, majority_rate
@@ -26,9 +26,7 @@ KEYS = ["prompt_id", "sample"]
 @pytest.fixture(scope="module")
 def printed() -> str:
     """What the run prints; its tables lie beside."""
-    command = [sys.executable, "-m", "snakemake", "--profile", "cpu", "safety", "--config", "experiments=demo"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    build_demo()
     command = [str(Path(sys.executable).with_name("tells")), "show", "demo"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import polars as pl
 import pytest
-from workflow_helpers import ROOT
+from workflow_helpers import ROOT, build_demo
 
 from tells.tables import read_metadata, read_tensors
 from tells.traits.vetting import passes
@@ -23,9 +21,7 @@ STEERED = ("behavioral/formality", "epistemic/optimism")
 @pytest.fixture(scope="module")
 def traits() -> dict[str, dict]:
     """Summaries of the demo's traits by name."""
-    command = [sys.executable, "-m", "snakemake", "--profile", "cpu", "traits", "--config", "experiments=demo"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    build_demo()
     return {trait["trait"]: trait for trait in json.loads((STUDY / "results.json").read_text())["traits"]}
 
 
