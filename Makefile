@@ -29,6 +29,7 @@ dashboard: setup ## browse the results in a browser, at http://127.0.0.1:8050
 test: setup-test ## the whole test suite, with linters
 	$(MAKE) --no-print-directory lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not demo and not vllm" -n 2 --dist loadfile
+	$(BIN)/snakemake --profile cpu --config experiments=demo show=false
 	$(BIN)/python -m pytest -m "demo and not vllm" -n 2 --dist loadfile
 	$(BIN)/python -m pytest -m vllm
 
