@@ -17,5 +17,7 @@ def settle(tab: Page) -> None:
     tab.wait_for_function(
         "!document.title.startsWith('Updating') && !document.querySelector('[data-dash-is-loading=true]')"
         " && [...document.querySelectorAll('.figure')].every((one) => one.querySelector('.main-svg'))"
+        " && [...document.querySelectorAll('.tells-grid')].every((one) => one.querySelector('.ag-header-cell')"
+        " && one.querySelector('.ag-row, .ag-overlay-no-rows-center') && !one.querySelector('.ag-row-loading'))"
     )
     tab.wait_for_load_state("networkidle")

@@ -26,7 +26,7 @@ PROMPT_COLUMNS = (
     Column("complied", "complied", "whole", width=100),
     Column("unclear", "unclear", "whole", width=90),
     Column("harmful", "harmful replies", "whole", width=135),
-    Column("prompt", "text (blurred: click to show)", veiled=True),
+    Column("prompt", "text (blurred: click to show)", width=520, veiled=True),
 )
 TRACE_COLUMNS = (
     Column("prompt_id", "prompt", width=230),
