@@ -33,7 +33,7 @@ def _layout(**_: Any) -> html.Main:
             for state in found.catalogue()
             if state.state in _SHOWN
         ],
-        subtitle=f"everything under {found.root.name}/experiments, as it is on disk now; reload to see what is new",
+        subtitle="everything under experiments/, as it is on disk now; reload to see what is new",
     )
 
 
