@@ -8,7 +8,7 @@ TORCH := torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help setup setup-test setup-gpu demo dashboard test test-fast bench lint format pins schemas clean
+.PHONY: help setup setup-test setup-gpu demo dashboard pack-demo test test-fast bench lint format pins schemas clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ demo: setup ## the whole workflow on a small real model, on CPU; ends with the r
 
 dashboard: setup ## browse the results in a browser, at http://127.0.0.1:8050
 	$(BIN)/tells dashboard experiments
+
+pack-demo: setup ## pack the finished demo, which the dashboard shows until there are results
+	$(BIN)/python docs/pack_demo.py
 
 # vLLM looks at every object there is and stumbles over Flask's, so its tests collect no others.
 test: setup-test ## the whole test suite, with linters
@@ -85,7 +88,7 @@ $(VENV)/pip.done:
 	@touch $@
 
 COMPILE = $(BIN)/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-package tells \
-  --python-version 3.11 pyproject.toml --extra models --extra workflow --extra nnsight --extra judges --extra dashboard --extra figures
+  --python-version 3.11 pyproject.toml --extra models --extra workflow --extra nnsight --extra judges --extra dashboard --extra figures --extra sharing
 NO_TORCH = --overrides envs/overrides.txt --no-emit-package torch --no-emit-package torchvision \
   --no-emit-package torchaudio --no-emit-package torchcodec
 LINUX = --python-platform x86_64-manylinux_2_28

@@ -11,6 +11,7 @@ configfile: "config/config.yaml"
 report: "workflow/report/workflow.rst"
 
 
+include: "rules/graph.smk"
 include: "rules/common.smk"
 include: "rules/models.smk"
 include: "rules/sampling.smk"
@@ -36,6 +37,7 @@ localrules:
     report,
     vectors,
     steering,
+    prepare,
     fetch_model,
     prompts,
 
@@ -83,9 +85,22 @@ rule steering:
         all_traits("summary.json", steered_alone=True),
 
 
+rule prepare:
+    """Prompts of every collection, before the rest: then all jobs are known, and the graph is made once."""
+    input:
+        all_prompts(),
+
+
 onstart:
+    collect_garbage_again()
     preflight()
+    record_head(log)
 
 
 onsuccess:
+    forget_head()
     show_results()
+
+
+onerror:
+    forget_head()

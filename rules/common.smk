@@ -13,6 +13,7 @@ from pathlib import Path
 from tells.config import STUDIES, TRAITS_FOLDER, ConfigError, load_models, load_workflow, settings
 from tells.doctor import examine, format_findings
 from tells.examination import read_benchmarks
+from tells.heads import forget_head, record_head
 from tells.jobs import announce_head
 from tells.report.show import study_reports
 from tells.report.terminal import console_of
@@ -128,6 +129,26 @@ def sample_settings(wildcards):
     return settings.sample_settings(EXPERIMENTS[wildcards.experiment], MODELS, SITE, wildcards.study)
 
 
+def sampling_clients(wildcards):
+    """1 where a server samples, so that `--resources served=N` limits how many jobs ask it at once."""
+    return int(EXPERIMENTS[wildcards.experiment].engine.kind == "served")
+
+
+def sampling_gpus(wildcards):
+    """No GPU where a server samples."""
+    return 1 - sampling_clients(wildcards)
+
+
+def sampling_threads(wildcards):
+    """A client of a server waits for the most part."""
+    return 1 if sampling_clients(wildcards) else SITE.threads
+
+
+def sampling_memory(wildcards, attempt):
+    """Memory of a job that samples; of one that asks a server, for the tokenizer and the runs alone."""
+    return (1500 if sampling_clients(wildcards) else 4000) * attempt
+
+
 def replay_settings(wildcards):
     return settings.replay_settings(EXPERIMENTS[wildcards.experiment], SITE, wildcards.study)
 
@@ -219,6 +240,12 @@ def clustering_method(wildcards):
 def clustering_calls(wildcards):
     """1 where a judge is asked, so that not too many jobs ask at once."""
     return int(clustering_method(wildcards) == "judge")
+
+
+def clusters_by_judge():
+    """Whether an experiment asks a judge which answers mean the same."""
+    studies = [one.uncertainty for one in EXPERIMENTS.values() if one.uncertainty]
+    return any("judge" in (study.clustering.math, study.clustering.text) for study in studies)
 
 
 def clustering_models(wildcards):
@@ -368,6 +395,16 @@ def all_traits(name, steered_alone=False):
         for name_of, experiment in EXPERIMENTS.items()
         if experiment.traits
         for trait in (experiment.traits.steered() if steered_alone else experiment.traits.collections)
+    ]
+
+
+def all_prompts():
+    """The prompts of every collection of every experiment."""
+    return [
+        f"experiments/{name}/{study}/{collection}/prompts.parquet"
+        for name, experiment in EXPERIMENTS.items()
+        for study in experiment.studies()
+        for collection in getattr(experiment, study).collections
     ]
 
 

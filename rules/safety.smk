@@ -90,7 +90,6 @@ rule measure_confidence:
 
 
 rule classify:
-    """What one classifier says of every reply: patterns, sentence embeddings, or a judge."""
     input:
         prompts=f"{BENCHMARK}/prompts.parquet",
         confidence=f"{BENCHMARK}/confidence.parquet",
@@ -105,6 +104,8 @@ rule classify:
         classifier="patterns|embedding|judge",
     # Another try would begin a new budget; a service's hiccups are met inside the job.
     retries: 0
+    """What one classifier says of every reply: patterns, sentence embeddings, or a judge."""
+    localrule: SITE.judge_on_head
     conda:
         ENVIRONMENT
     threads: 1

@@ -45,10 +45,11 @@ rule sample_shard:
     priority: GPU_FIRST
     conda:
         ENVIRONMENT
-    threads: SITE.threads
+    threads: sampling_threads
     resources:
-        gpu=1,
-        mem_mb=growing(4000),
+        gpu=sampling_gpus,
+        served=sampling_clients,
+        mem_mb=sampling_memory,
         runtime=240,
     params:
         version=stage_version("sample"),

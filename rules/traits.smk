@@ -20,7 +20,6 @@ TRAIT_QUESTIONS = "config/traits/{collection}/questions.yaml"
 
 
 rule judge_scenarios:
-    """What each scenario will draw out."""
     input:
         prompts=f"{TRAIT}/prompts.parquet",
         embedding=judge_models,
@@ -32,6 +31,8 @@ rule judge_scenarios:
         f"{TRAIT_LOGS}/judge_scenarios.tsv"
     # Another try would begin a new budget; a service's hiccups are met inside the job.
     retries: 0
+    """What each scenario will draw out."""
+    localrule: SITE.judge_on_head
     conda:
         ENVIRONMENT
     threads: 1
@@ -49,7 +50,6 @@ rule judge_scenarios:
 
 
 rule judge_responses:
-    """How strongly the window of each response shows the trait."""
     input:
         samples=f"{TRAIT}/samples.parquet",
         model=manifest_of,
@@ -62,6 +62,8 @@ rule judge_responses:
         f"{TRAIT_LOGS}/judge_responses.tsv"
     # Another try would begin a new budget; a service's hiccups are met inside the job.
     retries: 0
+    """How strongly the window of each response shows the trait."""
+    localrule: SITE.judge_on_head
     conda:
         ENVIRONMENT
     threads: 1
@@ -106,7 +108,6 @@ rule vet:
 
 
 rule explain_failures:
-    """A second question about what failed: why, and what it was mistaken for. Enters no score."""
     input:
         vetting=f"{TRAIT}/vetting.parquet",
         samples=f"{TRAIT}/samples.parquet",
@@ -119,6 +120,8 @@ rule explain_failures:
         f"{TRAIT_LOGS}/explain_failures.tsv"
     # Another try would begin a new budget; a service's hiccups are met inside the job.
     retries: 0
+    """A second question about what failed: why, and what it was mistaken for. Enters no score."""
+    localrule: SITE.judge_on_head
     conda:
         ENVIRONMENT
     threads: 1
@@ -191,7 +194,6 @@ rule generate_steered:
 
 
 rule judge_steered:
-    """Trait and coherence of the answers at every point of the grid."""
     input:
         answers=f"{TRAIT}/steering/search.parquet",
         references=f"{TRAIT}/steering/search.parquet",
@@ -204,6 +206,8 @@ rule judge_steered:
         f"{TRAIT_LOGS}/judge_steered.tsv"
     # Another try would begin a new budget; a service's hiccups are met inside the job.
     retries: 0
+    """Trait and coherence of the answers at every point of the grid."""
+    localrule: SITE.judge_on_head
     conda:
         ENVIRONMENT
     threads: 1
@@ -273,7 +277,6 @@ rule report_steered:
 
 
 rule judge_report:
-    """Trait and coherence of the answers to the report questions."""
     input:
         answers=f"{TRAIT}/steering/report.parquet",
         references=f"{TRAIT}/steering/search.parquet",
@@ -286,6 +289,8 @@ rule judge_report:
         f"{TRAIT_LOGS}/judge_report.tsv"
     # Another try would begin a new budget; a service's hiccups are met inside the job.
     retries: 0
+    """Trait and coherence of the answers to the report questions."""
+    localrule: SITE.judge_on_head
     conda:
         ENVIRONMENT
     threads: 1

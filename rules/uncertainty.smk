@@ -36,7 +36,6 @@ rule grade:
 
 
 rule cluster:
-    """Group the answers of each question by meaning."""
     input:
         prompts=f"{COLLECTION}/prompts.parquet",
         samples=f"{COLLECTION}/samples.parquet",
@@ -49,6 +48,8 @@ rule cluster:
         f"{LOGS}/cluster.log",
     benchmark:
         f"{LOGS}/cluster.tsv"
+    """Group the answers of each question by meaning."""
+    localrule: SITE.judge_on_head and clusters_by_judge()
     conda:
         ENVIRONMENT
     threads: SITE.threads

@@ -20,16 +20,22 @@ ALLOWED = {
     "stats": set(),
     "stages": set(),
     "tables": {"stages"},
-    "jobs": {"tables"},
+    "jobs": {"tables", "startup"},
     "progress": set(),
+    "services": set(),
+    "startup": set(),
     "shards": {"tables"},
-    "models": {"config", "tables", "jobs", "progress"},
-    "judge": {"config", "tables", "jobs", "progress", "stats"},
-    **{study: {"config", "tables", "stats", "jobs", "progress", "shards", "models", "judge"} for study in STUDIES},
+    "sharing": {"config", "tables", "progress"},
+    "models": {"config", "tables", "jobs", "progress", "services", "startup"},
+    "judge": {"config", "tables", "jobs", "progress", "services", "stats", "startup"},
+    **{
+        study: {"config", "tables", "stats", "jobs", "progress", "shards", "startup", "models", "judge"}
+        for study in STUDIES
+    },
     "report": {"config", "tables", "stats", "stages", "jobs", "progress", *STUDIES, "agreement"},
 }
 # Commands and what they ask: they stand above the studies, and nothing of the library but each other imports them.
-COMMANDS = {"cli", "doctor", "plan", "examination", "storage"}
+COMMANDS = {"cli", "doctor", "plan", "examination", "servers", "storage"}
 # A study's numbers are made without a model: each of these is light.
 NUMERICS = {
     "uncertainty": ["clustering", "entropy"],
@@ -96,7 +102,8 @@ def library_imports(path: Path) -> set[str]:
 def light_modules() -> list[str]:
     """Modules that must load nothing heavy."""
     found = [name for name in map(dotted, modules()) if package(name) != "models"]
-    return ["tells.models", "tells.models.spans", "tells.models.materialise", *found]
+    own = ["tells.models", "tells.models.spans", "tells.models.materialise", "tells.models.engines.served"]
+    return [*own, *found]
 
 
 @pytest.fixture(scope="module")

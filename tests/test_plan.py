@@ -226,8 +226,13 @@ def test_a_number_of_questions_that_is_not_known_yet_is_none_and_shown_as_a_ques
     assert sums(place, judge, limit=4).answers == 20
     collection = {"questions": "config/questions/here.yaml"}
     shown = show(place.plan(TRAITS, judge=judge, uncertainty=uncertainty(sums=collection)))
-    (row,) = [line for line in shown.splitlines() if "uncertainty/sums" in line]
-    assert row.count("?") == 2
+    rows = {line.split("│")[2].strip(): line for line in shown.splitlines() if "uncertainty/sums" in line}
+    # Jobs, answers, tokens and hours; nothing is said of the answers of a stage that generates none.
+    assert {stage: row.count("?") for stage, row in rows.items()} == {
+        "sample_shard": 4,
+        "replay_shard": 2,
+        "ask_p_true": 2,
+    }
 
 
 def test_samples_that_lie_ready_are_not_generated(place: Place):

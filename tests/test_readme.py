@@ -58,7 +58,7 @@ from tells.traits.vetting import Outcome, StageCount, Survivors, Thresholds, Vet
 
 PAGES = [
     *("README.md", "CHANGELOG.md", "config/README.md", "config/questions/README.md", "config/benchmarks/README.md"),
-    *("docs/outputs.md", "docs/workflow.md", "docs/errors.md", "docs/safety.md"),
+    *("docs/outputs.md", "docs/workflow.md", "docs/errors.md", "docs/safety.md", "docs/sharing.md", "docs/served.md"),
     *("docs/dashboard.md", "docs/report.md"),
 ]
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
@@ -220,7 +220,7 @@ def test_every_tells_line_is_understood_in_a_fresh_clone(clone, page, line):
     if len(words) == 2 and "the following arguments are required" in done.stdout:
         return  # The command is only spoken of; it is there.
     # 1 says that something is missing, as it is in a fresh clone; 2 that the line is wrong.
-    reads_results = words[1] in ("show", "doctor", "project", "label-sheet", "label-agreement", "figures", "dashboard")
+    reads_results = words[1] in ("show", "doctor", "project", "label-sheet", "label-agreement", "figures", "dashboard", "push", "pull")
     assert done.returncode == 0 or (reads_results and done.returncode == 1), done.stdout
     assert "Traceback" not in done.stdout
 
@@ -274,7 +274,7 @@ def test_the_graphs_show_every_rule_and_no_other():
         for path in files
         for name in re.findall(r"^(?:rule|checkpoint) (\w+):", path.read_text(), flags=re.MULTILINE)
     }
-    assert nodes == rules - {"uncertainty", "traits", "safety", "vectors", "steering", "report"}
+    assert nodes == rules - {"uncertainty", "traits", "safety", "vectors", "steering", "report", "prepare"}
 
 
 def notebooks() -> list[str]:
@@ -707,7 +707,45 @@ def test_the_messages_of_the_error_page_are_those_of_the_code():
         *("is there already, and may hold labels; name another file with --out", " strata: draw at least "),
         *("there is no reply to label: all are empty", " missing; it has ", "(save it with commas)"),
         *(": not a row of this sheet", "was drawn; draw a new sheet", "missing: not an evaluation of XSTest"),
+        *("is no place to share a run: name a folder", "the address carries a user, a password or a signature"),
+        *(
+            "no such place or object there",
+            " holds no run: ",
+            "holds nothing to push; make it with ",
+            "holds its lock on ",
+        ),
+        *(" was being written when a run died", "changed while it was pushed", "changed while it was read"),
+        *(
+            "is a link or no plain file",
+            ": name a folder outside it",
+            "holds a newer run of ",
+            "--tables-only would drop",
+        ),
+        *("somebody else has pushed there meanwhile", "Snakemake's records are refused", "is of an unknown form"),
+        *(
+            "records in a database, which cannot be shared",
+            "file(s) here differ from the run's, and nothing was changed",
+        ),
+        *("is a link here, and a pull writes through none", " here, and something else in the run", "another pull of "),
+        *(
+            " into this clone is under way",
+            "cannot be read",
+            "which is no part of a run",
+            "names a path of this machine",
+        ),
+        "holds what looks like a key",
         *("it can be ", ", or empty", "name it as EXPERIMENT/COLLECTION", "does not exist"),
+        *(
+            "does not answer (",
+            "runs are kept for the next try",
+            "gave no answer within",
+            "asks for another key (HTTP ",
+        ),
+        *("none of them known as ", "and no name shows that it is", "it encodes text in another way"),
+        *("log-probabilities after temperature, top_p and top_k", "numbers that are no log-probabilities"),
+        *("the longest prompt and max_new_tokens are ", "ended a run after", "gives no token ids"),
+        *("kind served needs base_url", "of a server, but kind is", "must hold no user, password or query"),
+        *("which a server cannot do", "a server does not change hidden states"),
     ):
         assert words in text, words
         assert words in source, words

@@ -13,6 +13,7 @@ from tells.judge.embedding import SentenceEmbedder
 from tells.judge.exemplar import (
     ExemplarJudge,
     distinct_bigrams,
+    fit_logistic,
     fit_sigmoid,
     fit_trait_model,
     judge_coherence,
@@ -120,6 +121,19 @@ def test_exemplars_that_cannot_be_told_apart_are_refused_with_the_trait_and_a_cu
 def test_one_exemplar_of_a_pole_is_too_few(judge):
     with pytest.raises(ValueError, match="at least two exemplars"):
         judged(judge, ["up hen"], rubric=Rubric("mood/few", "", "", HIGH[:1], LOW))
+
+
+@pytest.mark.parametrize("positives", [3, 12, 20])
+def test_the_regression_is_that_of_scikit_learn(positives):
+    from sklearn.linear_model import LogisticRegression
+
+    random = np.random.default_rng(positives)
+    labels = np.r_[np.ones(positives), np.zeros(24 - positives)]
+    embeddings = random.normal(size=(24, 40)) / 6 + 0.1 * labels[:, None]
+    weights, bias = fit_logistic(embeddings, labels)
+    theirs = LogisticRegression(C=10.0, class_weight="balanced", tol=1e-10, max_iter=10_000).fit(embeddings, labels)
+    assert np.allclose(weights, theirs.coef_[0], atol=1e-5)
+    assert bias == pytest.approx(theirs.intercept_[0], abs=1e-5)
 
 
 def test_the_sigmoid_meets_platts_smoothed_targets():

@@ -12,8 +12,9 @@ from judge_server import Faults, expected_value, judge_server, struck
 
 from tells.judge import ApiJudge, BudgetError, Item, JudgeStoppedError, Usage
 from tells.judge.cache import Cache
-from tells.judge.exchange import Reply, seconds_to_wait
+from tells.judge.exchange import Reply
 from tells.judge.runner import Budget, Runner
+from tells.services import seconds_to_wait
 
 
 @pytest.mark.parametrize("concurrency", [1, 7])

@@ -10,7 +10,8 @@ from judge_helpers import KEY, RUBRIC, items, judge_for, scores
 from judge_server import Faults, judge_server
 
 from tells.judge import JudgeStoppedError
-from tells.judge.exchange import Access, shown_url
+from tells.judge.exchange import Access
+from tells.services import shown_url
 
 KINDS = ("token", "json", "gemini")
 ECHO = f"Incorrect key provided: {KEY}, also known as {KEY[:10]}"

@@ -293,16 +293,33 @@ def samples_of(**texts: tuple[str, str]) -> pl.DataFrame:
 )
 def test_a_window_is_cut_at_its_tokens_and_never_beyond_the_text(window: str, long: str, short: str):
     samples = samples_of(a=("I was glad.", "<|end|>"), b=("Yes", "\n\nQuestion"), c=("", "<|end|>"))
-    found = window_texts(byte_tokenizer(), samples, window)
+    found = window_texts(byte_tokenizer, samples, window)
     assert found == {("a", 0): long, ("b", 0): short, ("c", 0): ""}
 
 
 def test_a_character_of_several_tokens_is_whole_or_absent():
     samples = samples_of(a=("né!", ""))
-    found = [window_texts(byte_tokenizer(), samples, f"response[:{n}]")["a", 0] for n in (1, 2, 3, 4, 9)]
+    found = [window_texts(byte_tokenizer, samples, f"response[:{n}]")["a", 0] for n in (1, 2, 3, 4, 9)]
     assert found == ["n", "n", "né", "né!", "né!"]
+
+
+def test_no_tokenizer_is_loaded_where_no_response_is_longer_than_the_window_and_else_one():
+    samples, loads = samples_of(a=("I was glad.", ""), b=("He was sad.", ""), c=("Yes", "")), []
+
+    def load() -> object:
+        loads.append(1)
+        return byte_tokenizer()
+
+    longest = samples["token_ids"].list.len().max()
+    whole = dict.fromkeys(("a", "b", "c"))
+    for window in (f"response[:{longest}]", "response", "prompt_last"):
+        whole = window_texts(load, samples, window)
+    assert loads == []
+    assert list(whole.values()) == samples["text"].to_list()
+    window_texts(load, samples, "response[:4]")
+    assert loads == [1]
 
 
 def test_a_response_without_tokens_is_an_empty_text():
     samples = samples_of(a=("", ""))
-    assert window_texts(byte_tokenizer(), samples, "response[:16]") == {("a", 0): ""}
+    assert window_texts(byte_tokenizer, samples, "response[:16]") == {("a", 0): ""}

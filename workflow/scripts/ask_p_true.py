@@ -1,14 +1,16 @@
 """P(True) of every answer of one shard."""
 
 from tells.jobs import job
+from tells.startup import starting_up
 from tells.tables import make_metadata, read_metadata, read_table, write_table
 from tells.uncertainty.p_true import ask_p_true
 from tells.uncertainty.questions import load_question_set
 
 settings = snakemake.params.settings
 
-with job(snakemake.log[0], snakemake.output) as report:
-    from tells.models.loading import load_as
+with job(snakemake.log[0], snakemake.output, gpus=snakemake.resources.get("gpu", 0)) as report:
+    with starting_up():
+        from tells.models.loading import load_as
 
     facts = read_metadata(snakemake.input.samples)
     samples = read_table(snakemake.input.samples, "samples")

@@ -7,7 +7,7 @@ from tells.tables import make_metadata, read_json, read_metadata, read_table, wr
 settings, wildcards = snakemake.params.settings, snakemake.wildcards
 classifier = wildcards.classifier
 
-with job(snakemake.log[0], snakemake.output) as report:
+with job(snakemake.log[0], snakemake.output, gpus=snakemake.resources.get("gpu", 0)) as report:
     from tells.safety import labelling
 
     prompts = read_table(snakemake.input.prompts, "prompts")

@@ -2,6 +2,7 @@
 
 from tells.jobs import job
 from tells.judge.experiment import judge_of
+from tells.startup import starting_up
 from tells.tables import make_metadata, read_json, read_metadata, read_table, write_json, write_table
 from tells.uncertainty.clustering import cluster_runs
 
@@ -18,10 +19,12 @@ with job(snakemake.log[0], snakemake.output) as report:
         manifest = read_json(snakemake.input.models[0])
         models["classifier"] = EntailmentClassifier(*load_entailment_model(manifest["path"]), name=manifest["name"])
     if method == "cosine":
-        from sentence_transformers import SentenceTransformer
-
         manifest = read_json(snakemake.input.models[0])
-        models = {"embedder": SentenceTransformer(manifest["path"], device="cpu"), "embedder_name": manifest["name"]}
+        with starting_up(manifest["name"]):
+            from sentence_transformers import SentenceTransformer
+
+            embedder = SentenceTransformer(manifest["path"], device="cpu")
+        models = {"embedder": embedder, "embedder_name": manifest["name"]}
     if method == "judge":
         models["judge"] = judge_of(
             snakemake.wildcards.experiment,

@@ -1,9 +1,11 @@
 """Why responses failed, and what they were mistaken for."""
 
+from functools import partial
 from pathlib import Path
 
 from tells.jobs import job
 from tells.judge.experiment import judge_of
+from tells.models.prompts import load_tokenizer
 from tells.tables import make_metadata, read_metadata, read_table, write_json
 from tells.traits.files import read_rubric
 from tells.traits.judging import explain_failures, window_texts
@@ -12,8 +14,6 @@ from tells.traits.vetting import Thresholds
 settings, wildcards = snakemake.params.settings, snakemake.wildcards
 
 with job(snakemake.log[0], snakemake.output) as report:
-    from tells.models.prompts import load_tokenizer
-
     judge = judge_of(
         wildcards.experiment,
         snakemake.config,
@@ -26,7 +26,7 @@ with job(snakemake.log[0], snakemake.output) as report:
         judge,
         read_rubric(Path.cwd(), wildcards.collection),
         read_table(snakemake.input.vetting, "vetting"),
-        window_texts(load_tokenizer(snakemake.input.model), samples, settings["window"]),
+        window_texts(partial(load_tokenizer, snakemake.input.model), samples, settings["window"]),
         Thresholds(settings["positive_min"], settings["negative_max"]),
     )
     metadata = make_metadata(

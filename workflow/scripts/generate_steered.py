@@ -6,6 +6,7 @@ import polars as pl
 
 from tells.config import GenerationConfig
 from tells.jobs import job
+from tells.startup import starting_up
 from tells.tables import make_metadata, read_metadata, write_table
 from tells.traits.candidates import read_candidates
 from tells.traits.scenarios import load_trait
@@ -13,8 +14,9 @@ from tells.traits.steering import generate_rows, grid_rows, measure_norms, name_
 
 settings, wildcards = snakemake.params.settings, snakemake.wildcards
 
-with job(snakemake.log[0], snakemake.output) as report:
-    from tells.models.loading import load_as
+with job(snakemake.log[0], snakemake.output, gpus=snakemake.resources.get("gpu", 0)) as report:
+    with starting_up():
+        from tells.models.loading import load_as
 
     trait = load_trait(Path(snakemake.input.questions).parent)
     search = name_questions(trait.search, "search", settings["search_questions"])

@@ -1,9 +1,11 @@
 """How strongly the window of each response shows its trait, by the judge."""
 
+from functools import partial
 from pathlib import Path
 
 from tells.jobs import job
 from tells.judge.experiment import judge_is_asked, judge_of
+from tells.models.prompts import load_tokenizer
 from tells.tables import make_metadata, read_metadata, read_table, write_table
 from tells.traits.files import note_unanswered, read_rubric
 from tells.traits.judging import judge_texts, window_texts
@@ -11,8 +13,6 @@ from tells.traits.judging import judge_texts, window_texts
 settings, wildcards = snakemake.params.settings, snakemake.wildcards
 
 with job(snakemake.log[0], snakemake.output) as report:
-    from tells.models.prompts import load_tokenizer
-
     judge = judge_of(
         wildcards.experiment,
         snakemake.config,
@@ -23,7 +23,7 @@ with job(snakemake.log[0], snakemake.output) as report:
     samples = read_table(snakemake.input.samples, "samples")
     facts = read_metadata(snakemake.input.samples)
     rubric = read_rubric(Path.cwd(), wildcards.collection)
-    texts = window_texts(load_tokenizer(snakemake.input.model), samples, settings["window"])
+    texts = window_texts(partial(load_tokenizer, snakemake.input.model), samples, settings["window"])
     scores = judge_texts(judge, rubric, texts, "trait", "response_scores")
     metadata = make_metadata(
         "judge_responses",

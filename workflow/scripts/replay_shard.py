@@ -1,14 +1,16 @@
 """One teacher-forced pass over the runs of one shard."""
 
 from tells.jobs import job
+from tells.startup import starting_up
 from tells.tables import make_metadata, read_metadata, read_table, write_table, write_tensors
 
 settings, wildcards = snakemake.params.settings, snakemake.wildcards
 
-with job(snakemake.log[0], snakemake.output) as report:
-    from tells.models.hooks import find_blocks, resolve_layers
-    from tells.models.loading import load_as
-    from tells.models.runs import replay_samples
+with job(snakemake.log[0], snakemake.output, gpus=snakemake.resources.get("gpu", 0)) as report:
+    with starting_up():
+        from tells.models.hooks import find_blocks, resolve_layers
+        from tells.models.loading import load_as
+        from tells.models.runs import replay_samples
 
     samples = read_table(snakemake.input.samples, "samples")
     facts = read_metadata(snakemake.input.samples)

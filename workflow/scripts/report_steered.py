@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tells.config import GenerationConfig
 from tells.jobs import job
+from tells.startup import starting_up
 from tells.tables import make_metadata, read_json, read_metadata, write_table
 from tells.traits.candidates import chosen_row
 from tells.traits.scenarios import load_trait
@@ -11,9 +12,10 @@ from tells.traits.steering import generate_rows, name_questions, report_rows
 
 settings, wildcards = snakemake.params.settings, snakemake.wildcards
 
-with job(snakemake.log[0], snakemake.output) as report:
-    from tells.models.loading import load_as
-    from tells.models.sampling import derive_seed
+with job(snakemake.log[0], snakemake.output, gpus=snakemake.resources.get("gpu", 0)) as report:
+    with starting_up():
+        from tells.models.loading import load_as
+        from tells.models.sampling import derive_seed
 
     trait = load_trait(Path(snakemake.input.questions).parent)
     questions = name_questions(trait.report, "report", settings["report_questions"])

@@ -6,14 +6,16 @@ from pathlib import Path
 from tells.config import EngineConfig, GenerationConfig
 from tells.config.safety import StoppingConfig
 from tells.jobs import job
+from tells.startup import starting_up
 from tells.tables import make_metadata, read_json, read_table, write_table
 
 settings, wildcards = snakemake.params.settings, snakemake.wildcards
 
-with job(snakemake.log[0], snakemake.output) as report:
-    from tells.models.engines import open_engine
-    from tells.safety.refusal import detect_refusals
-    from tells.safety.sampling import sample_adaptively
+with job(snakemake.log[0], snakemake.output, gpus=snakemake.resources.get("gpu", 0)) as report:
+    with starting_up():
+        from tells.models.engines import open_engine
+        from tells.safety.refusal import detect_refusals
+        from tells.safety.sampling import sample_adaptively
 
     prompts = read_table(snakemake.input.prompts, "prompts")
     manifest = read_json(snakemake.input.model)

@@ -13,6 +13,7 @@ from typing import Any
 
 from tells.config import ConfigError, load_workflow, select_experiments
 from tells.report.terminal import console_of
+from tells.sharing.manifest import SharingError
 from tells.tables import TableError, write_atomically
 from tells.tables.records import DataFileError
 
@@ -26,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show.add_argument("--svg", type=Path, help="also write the tables as a picture")
     doctor = commands.add_parser("doctor", help="check what an experiment needs, before a run")
     doctor.add_argument("experiments", nargs="*", help="names; default: those of config/config.yaml")
-    plan = commands.add_parser("plan", help="count answers, tokens and judge calls of a run, before it starts")
+    doctor.add_argument("--profile", type=Path, help="also look at the SLURM cluster that this profile speaks to")
+    plan = commands.add_parser("plan", help="jobs, hours, judge calls, cost and storage of a run, before it starts")
     plan.add_argument("experiments", nargs="*", help="names; default: those of config/config.yaml")
     check = commands.add_parser("check-traits", help="check the trait data sets in config/traits")
     check.add_argument("traits", nargs="*", help="category/name; default: all")
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     agreement.add_argument("--seed", type=int, default=0, help="of the intervals")
     _add_figures(commands)
     _add_dashboard(commands)
+    _add_sharing(commands)
     commands.add_parser("resume", help="unlock after a killed run, and go on: give it what you gave to snakemake")
     schemas = commands.add_parser("schemas", help="write the JSON Schemas of all definitions")
     schemas.add_argument("--folder", type=Path, default=Path("config/schemas"))
@@ -57,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(given)
     try:
         return _COMMANDS[chosen.command](chosen)
-    except (ConfigError, TableError, DataFileError) as error:
+    except (ConfigError, TableError, DataFileError, SharingError) as error:
         print(error, file=sys.stderr)
         return 1
 
@@ -78,6 +81,18 @@ def _add_dashboard(commands: Any) -> None:
     serve.add_argument("--base-path", default="/", help="address below which it is served, behind a proxy")
     serve.add_argument("--frame-ancestors", nargs="+", default=["'none'"], help="pages that may show it in a frame")
     serve.add_argument("--workers", type=int, default=1, help="processes, by gunicorn")
+
+
+def _add_sharing(commands: Any) -> None:
+    push = commands.add_parser("push", help="bring a finished run to a folder, S3, Google Cloud Storage or the hub")
+    push.add_argument("experiment", help="its name")
+    push.add_argument("url", help="a folder, or s3://, gs://, hf://; the run goes to URL/EXPERIMENT")
+    push.add_argument("--tables-only", action="store_true", help="leave out shards and tensors")
+    push.add_argument("--force", action="store_true", help="replace a newer or larger run there, and send all of it")
+    pull = commands.add_parser("pull", help="fetch a run that was pushed, so that it counts as done here")
+    pull.add_argument("url", help="the folder or address of the run, as push told it")
+    pull.add_argument("--tables-only", action="store_true", help="leave out shards and tensors")
+    pull.add_argument("--force", action="store_true", help="replace local files that differ")
 
 
 def _show(chosen: argparse.Namespace) -> int:
@@ -106,16 +121,21 @@ def _doctor(chosen: argparse.Namespace) -> int:
 
     site, experiments = load_workflow(Path.cwd(), _override(chosen.experiments))
     findings = examine(Path.cwd(), experiments, site)
+    if chosen.profile is not None:
+        from tells.cluster import examine_cluster
+
+        findings += examine_cluster(Path.cwd(), chosen.profile)
     print(format_findings(findings) if findings else "everything the experiments need is here")
     return 1 if any(finding.severity == "error" for finding in findings) else 0
 
 
 def _plan(chosen: argparse.Namespace) -> int:
-    from tells.plan import plan
+    from tells.plan import plan, read_statuses
 
     _, experiments = load_workflow(Path.cwd(), _override(chosen.experiments))
+    statuses = read_statuses(Path("logs"))
     for experiment in experiments.values():
-        console_of().print(plan(Path.cwd(), experiment))
+        console_of().print(plan(Path.cwd(), experiment, statuses))
     return 0
 
 
@@ -206,6 +226,28 @@ def _dashboard(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _push(chosen: argparse.Namespace) -> int:
+    from tells.sharing.push import push
+    from tells.sharing.told import told_push
+
+    done = push(Path.cwd(), chosen.experiment, chosen.url, tables_only=chosen.tables_only, force=chosen.force)
+    print(told_push(done))
+    return 0
+
+
+def _pull(chosen: argparse.Namespace) -> int:
+    from tells.sharing.pull import pull
+    from tells.sharing.told import told_pull
+
+    try:
+        done = pull(Path.cwd(), chosen.url, tables_only=chosen.tables_only, force=chosen.force)
+    except OSError as error:
+        print(f"{error}; no file here was changed", file=sys.stderr)
+        return 1
+    print(told_pull(done))
+    return 0
+
+
 def _label_sheet(chosen: argparse.Namespace) -> int:
     from tells.safety.label_sheet import draw_label_sheet, key_path
 
@@ -233,8 +275,19 @@ def _label_agreement(chosen: argparse.Namespace) -> int:
 
 
 def _resume(arguments: Sequence[str]) -> int:
+    from tells.heads import end_dead_heads
+
     arguments = arguments[1:] if arguments[:1] == ["--"] else arguments
+    elsewhere = "--elsewhere" in arguments
+    arguments = [word for word in arguments if word != "--elsewhere"]
     snakemake = [sys.executable, "-m", "snakemake"]
+    try:
+        cancelled = end_dead_heads(Path.cwd(), elsewhere=elsewhere)
+    except (TimeoutError, RuntimeError, subprocess.CalledProcessError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    for run in cancelled:
+        print(f"cancelled the jobs of the dead run {run}", file=sys.stderr)
     unlocked = subprocess.run([*snakemake, "--unlock", *arguments], check=False, capture_output=True, text=True)
     if unlocked.returncode:
         print(unlocked.stderr, file=sys.stderr)
@@ -261,6 +314,8 @@ _COMMANDS = {
     "project": _project,
     "figures": _figures,
     "dashboard": _dashboard,
+    "push": _push,
+    "pull": _pull,
     "label-sheet": _label_sheet,
     "label-agreement": _label_agreement,
     "schemas": _schemas,

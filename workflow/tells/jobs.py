@@ -20,14 +20,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tells.devices import LOCKS, VISIBLE, reserved_devices
+from tells.startup import process_age, startup_figures
 from tells.tables.files import write_json
 
 logger = logging.getLogger(__name__)
 HEAD_VARIABLE = "TELLS_HEAD"
-LOCKS = Path(".snakemake/tells-locks")
 _LOCK_PATIENCE_SECONDS = 120.0
 
 
@@ -52,12 +54,13 @@ class Report:
 
 
 @contextlib.contextmanager
-def job(log: str | Path, outputs: Iterable[str | Path]) -> Iterator[Report]:
+def job(log: str | Path, outputs: Iterable[str | Path], *, gpus: int = 0) -> Iterator[Report]:
     """Surround a job's work with a log, a status file and locks; yield the report that takes its figures.
 
     Args:
         log: the rule's log file; the status file stands beside it (`.status.json` for `.log`).
         outputs: the files the job makes.
+        gpus: how many GPUs of this machine to hold; see `tells.devices`.
 
     Raises:
         SystemExit: the work failed; the traceback is in the log, one line on standard error.
@@ -67,15 +70,19 @@ def job(log: str | Path, outputs: Iterable[str | Path]) -> Iterator[Report]:
     _log_to(log)
     watch_head()
     report, started = Report(), time.time()
+    report.follow(partial(startup_figures, process_age()))
     facts = {"job": log.stem, "outputs": [str(path) for path in outputs], "host": socket.gethostname()}
     facts |= {"pid": os.getpid(), "slurm_job": os.environ.get("SLURM_JOB_ID"), "started": _iso(started)}
     try:
         with contextlib.ExitStack() as stack:
             for path in sorted(outputs):
                 stack.enter_context(output_lock(path))
+            stack.enter_context(reserved_devices(gpus))
+            facts["devices"] = os.environ.get(VISIBLE) if gpus else None
+            facts["waited_seconds"] = round(time.time() - started, 3)
             write_json(status, {**facts, "state": "running"})
             yield report
-        write_json(status, {**facts, **_ended(started), "state": "done", **report.at_end()})
+        write_json(status, {**facts, **_ended(started), "state": "done", "bytes": _sizes(outputs), **report.at_end()})
     except (Exception, KeyboardInterrupt) as error:
         logger.exception("failed")
         line = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
@@ -155,6 +162,15 @@ def _log_to(log: Path) -> None:
 def _ended(started: float) -> dict[str, float | str]:
     memory = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
     return {"seconds": round(time.time() - started, 3), "finished": _iso(time.time()), "max_rss_mb": memory}
+
+
+def _sizes(outputs: Iterable[Path]) -> dict[str, int]:
+    """Bytes by kind of file."""
+    sizes: dict[str, int] = {}
+    for path in outputs:
+        if path.is_file():
+            sizes[path.suffix.removeprefix(".")] = sizes.get(path.suffix.removeprefix("."), 0) + path.stat().st_size
+    return sizes
 
 
 def _iso(seconds: float) -> str:

@@ -23,13 +23,13 @@ _BYTES_PER_NUMBER = 2  # hidden states are stored in half precision
 
 def disk_findings(root: Path, experiments: Mapping[str, Experiment], question_sets: QuestionSets) -> Iterator[Finding]:
     """A finding where the hidden states that are still to come need more room than there is."""
-    needed = sum(
-        max(0, _hidden_state_bytes(root, experiments[experiment], collection, questions) - _stored_bytes(folder))
-        for experiment, name, collection in collections_of(experiments)
-        if collection.samples is None
-        for folder in [root / f"experiments/{experiment}/uncertainty/{name}"]
-        for questions in [count_questions(root, folder, collection, question_sets.get((experiment, name)))]
-    )
+    needed = 0
+    for experiment, name, collection in collections_of(experiments):
+        if collection.samples is None:
+            folder, definition = root / f"experiments/{experiment}/uncertainty/{name}", experiments[experiment]
+            questions = count_questions(root, folder, collection, question_sets.get((experiment, name)))
+            runs = None if questions is None else questions * (definition.uncertainty.samples + 1)
+            needed += max(0, (state_bytes(root, definition, "uncertainty", runs) or 0) - _stored_bytes(folder))
     needed += sum(_trait_state_bytes(root, definition) for definition in experiments.values() if definition.traits)
     place = root / "experiments" if (root / "experiments").exists() else root
     free = shutil.disk_usage(place).free
@@ -60,22 +60,19 @@ def trait_findings(root: Path, experiments: Mapping[str, Experiment]) -> Iterato
             yield Finding("error", what, "steer a model of the same width: its instruction-tuned sibling, say")
 
 
-def _hidden_state_bytes(
-    root: Path, experiment: Experiment, collection: UncertaintyCollection, questions: int | None
-) -> int:
-    """Size of a collection's hidden states; 0 where the model's shape or the number of questions is not known."""
+def state_bytes(root: Path, experiment: Experiment, study: str, runs: int | None) -> int | None:
+    """Size of the hidden states of so many runs of a study; None where the runs or the model's shape are not known."""
     shape = model_shape(root, experiment.model)
-    if shape is None or questions is None:
-        return 0
+    if shape is None or runs is None:
+        return None
     layers = shape[0] if experiment.replay.layers == "all" else len(experiment.replay.layers)
-    runs = questions * (experiment.uncertainty.samples + 1)
-    return runs * layers * len(experiment.uncertainty.replay_positions) * shape[1] * _BYTES_PER_NUMBER
+    return runs * layers * len(getattr(experiment, study).replay_positions) * shape[1] * _BYTES_PER_NUMBER
 
 
 def _trait_state_bytes(root: Path, experiment: Experiment) -> int:
     """Size of the hidden states of an experiment's traits that are still to come."""
-    shape, traits, needed = model_shape(root, experiment.model), experiment.traits, 0
-    for name in traits.collections if shape else ():
+    traits, needed = experiment.traits, 0
+    for name in traits.collections:
         folder = root / f"experiments/{experiment.name}/traits/{name}"
         try:
             files = [(root / TRAITS_FOLDER / name / f"{pole}.txt").read_text() for pole in ("positive", "negative")]
@@ -83,8 +80,7 @@ def _trait_state_bytes(root: Path, experiment: Experiment) -> int:
             continue
         lines = sum(len(text.splitlines()) for text in files)
         scenarios = min(lines, 2 * traits.limit) if traits.limit else lines
-        layers = shape[0] if experiment.replay.layers == "all" else len(experiment.replay.layers)
-        size = scenarios * traits.rollouts * layers * len(traits.replay_positions) * shape[1] * _BYTES_PER_NUMBER
+        size = state_bytes(root, experiment, "traits", scenarios * traits.rollouts) or 0
         needed += max(0, size - _stored_bytes(folder))
     return needed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -14,14 +15,17 @@ from tells.config.uncertainty import UncertaintyConfig
 
 STUDIES = ("uncertainty", "traits", "safety")
 OFFLINE_REFERENCES = 64
+# How a server is reached. Another address, or more requests at a time, changes no token.
+CONNECTION = ("base_url", "key_variable", "concurrency", "timeout", "patience")
 
 
 class EngineConfig(Definition):
     """How tokens are generated. Nothing here may change which tokens, but for floating-point noise."""
 
-    kind: Literal["auto", "hf", "vllm"] = Field(
+    kind: Literal["auto", "hf", "vllm", "served"] = Field(
         "auto",
-        description="auto: vllm where it is installed with a fitting GPU, else hf; the choice is recorded",
+        description="auto: vllm where it is installed with a fitting GPU, else hf; the choice is recorded. served: a "
+        "vLLM server of your own, at base_url",
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
@@ -34,6 +38,45 @@ class EngineConfig(Definition):
     enforce_eager: bool = Field(False, description="vllm: no CUDA graphs")
     max_model_len: PositiveInt | None = Field(None, description="vllm: longest prompt plus answer, in tokens")
     tensor_parallel_size: PositiveInt = Field(1, description="vllm: GPUs per model")
+    base_url: str | None = Field(None, description="served: address of the server, as in http://localhost:8000/v1")
+    served_model: str | None = Field(
+        None, min_length=1, description="served: name of the model on the server, where it has another one there"
+    )
+    key_variable: str | None = Field(
+        None, min_length=1, description="served: environment variable with the server's key, where it asks for one"
+    )
+    concurrency: PositiveInt = Field(64, description="served: requests in flight, per job")
+    timeout: float = Field(600, gt=0, description="served: seconds until a request without an answer is sent again")
+    patience: float = Field(
+        120, ge=0, description="served: seconds for which a request that fails is tried again before the job fails"
+    )
+
+    @model_validator(mode="after")
+    def _server_is_meant(self) -> EngineConfig:
+        problems = _address_problems(self.base_url) if self.kind == "served" else []
+        given = [key for key in ("base_url", "served_model", "key_variable") if getattr(self, key) is not None]
+        if self.kind != "served" and given:
+            problems = [f"{', '.join(given)}: of a server, but kind is {self.kind}; set kind to served"]
+        if problems:
+            # Not a problem of the key itself: an address is never repeated, as it may hold a password.
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def _address_problems(url: str | None) -> list[str]:
+    """What is wrong with a server's address, in words that do not repeat it."""
+    if url is None:
+        return ["kind served needs base_url, the address of a vLLM server, as in http://localhost:8000/v1"]
+    try:
+        parts = urlsplit(url)
+        complete = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        complete = False
+    if not complete or any(character.isspace() for character in url):
+        return ["base_url must be a whole address that begins with http:// or https://"]
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        return ["base_url must hold no user, password or query: name the variable of the key in key_variable"]
+    return []
 
 
 class GenerationConfig(Definition):
@@ -88,6 +131,15 @@ class Experiment(Definition):
             raise ValueError(
                 "safety.labels asks the judge, but judge.provider is exemplar, which compares texts with traits: set "
                 "it to openai or gemini, or use the classifier embedding"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _server_can_sample(self) -> Experiment:
+        if self.engine.kind == "served" and self.safety and self.safety.stopping.online:
+            raise ValueError(
+                "safety.stopping.online ends replies while they are drawn, which a server cannot do: set engine.kind "
+                "to hf or vllm, or safety.stopping.online to false"
             )
         return self
 

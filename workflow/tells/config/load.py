@@ -42,7 +42,11 @@ class ConfigError(ValueError):
         super().__init__(f"{len(self.problems)} configuration problem(s):\n{lines}")
 
 
-class UniqueKeyLoader(yaml.SafeLoader):
+# Where PyYAML was built with libyaml, ten times as fast; every definition is read at every start.
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class UniqueKeyLoader(_SafeLoader):
     """YAML in which the same key twice is an error, not the last one winning."""
 
     def __init__(self, stream: Any) -> None:
@@ -129,6 +133,19 @@ def load_experiments(root: Path, names: Iterable[str]) -> dict[str, Experiment]:
 def select_experiments(root: Path) -> list[str]:
     """Names of all definitions in experiments/."""
     return sorted(path.stem for path in (root / "experiments").glob("*.yaml"))
+
+
+def definition_files(root: Path, name: str) -> list[str]:
+    """Files that define an experiment, its own first, then what it extends; paths below the top of the clone.
+
+    Raises:
+        ConfigError: there is no such experiment, or one of its files cannot be read.
+    """
+    _load_experiment(root, name)
+    if not (root / f"experiments/{name}.yaml").exists():
+        name = next(parent for parent in _parents(root, name) if name in _expanded(root, parent))
+    _, sources = _extended(root, f"experiments/{name}.yaml", ())
+    return [file for file, _ in sources]
 
 
 def _read_site(root: Path, overrides: Mapping[str, Any] | None) -> tuple[Site, list[Problem]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tells.config.experiment import Experiment, GenerationConfig
+from tells.config.experiment import CONNECTION, Experiment, GenerationConfig
 from tells.config.models import ModelEntry
 from tells.config.site import Site
 
@@ -58,6 +58,7 @@ def sample_settings(experiment: Experiment, models: Mapping[str, ModelEntry], si
         stop=config.stop,
         thinking=config.thinking,
     )
+    served = experiment.engine.kind == "served"
     return {
         "seed": experiment.seed,
         "samples": config.samples,
@@ -65,7 +66,7 @@ def sample_settings(experiment: Experiment, models: Mapping[str, ModelEntry], si
         "generation": generation.model_dump(mode="json"),
         "engine": _engine(experiment, study),
         "prompt": _prompt_kind(experiment, models, study),
-        "gpu_memory_gb": experiment.gpu_memory_gb or site.gpu_memory_gb,
+        "gpu_memory_gb": None if served else experiment.gpu_memory_gb or site.gpu_memory_gb,
     }
 
 
@@ -246,7 +247,7 @@ def classify_settings(experiment: Experiment, site: Site, classifier: str) -> di
         return told | {"judge": judge_settings(experiment)}
     if classifier in ("wildguard", "llama_guard"):
         engine = {
-            **experiment.engine.model_dump(mode="json"),
+            **_local_engine(experiment),
             "top_logprobs": 0,
             "dtype": "auto",
             "max_model_len": None,
@@ -287,11 +288,21 @@ def strata_settings(experiment: Experiment) -> dict[str, Any]:
 
 
 def _engine(experiment: Experiment, study: str) -> dict[str, Any]:
-    """The engine, with as many log-probabilities as the study reads."""
-    engine = experiment.engine.model_dump(mode="json")
+    """The engine, with as many log-probabilities as the study reads; of a server, nothing about how it is reached."""
+    own = experiment.engine
+    if own.kind == "served":
+        engine = own.model_dump(mode="json", include={"kind", "served_model", "top_logprobs"})
+    else:
+        engine = _local_engine(experiment)
     if study == "safety":
         engine["top_logprobs"] = experiment.safety.top_logprobs
     return engine
+
+
+def _local_engine(experiment: Experiment) -> dict[str, Any]:
+    """The engine that loads a model here, which a guard model has in every case; without the keys of a server."""
+    engine = experiment.engine.model_dump(mode="json", exclude={"served_model", *CONNECTION})
+    return {**engine, "kind": "auto"} if engine["kind"] == "served" else engine
 
 
 def _prompt_kind(experiment: Experiment, models: Mapping[str, ModelEntry], study: str) -> str:

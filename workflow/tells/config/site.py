@@ -22,6 +22,9 @@ class Site(Definition):
         "resources/judge", description="folder of every judge's answers; deleted, they are asked anew"
     )
     judge_concurrency: int = Field(50, ge=1, description="requests to a judge under way at once, per job")
+    judge_on_head: bool = Field(
+        False, description="ask judges from where snakemake runs, for clusters whose nodes reach no network"
+    )
     judge_timeout: float = Field(60, gt=0, description="seconds until a request to a judge is tried again")
 
     def experiment_names(self) -> list[str]:

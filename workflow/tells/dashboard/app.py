@@ -11,16 +11,19 @@ from dash import Dash, dcc, html
 from tells.dashboard.downloads import add_downloads
 from tells.dashboard.pages import PAGES
 from tells.dashboard.security import harden
-from tells.dashboard.store import STORE_KEY, Store
+from tells.dashboard.store import PACKED_KEY, STORE_KEY, Store, current_store
 
 
-def make_app(root: Path, *, base_path: str = "/", frame_ancestors: Sequence[str] = ("'none'",)) -> Dash:
+def make_app(
+    root: Path, *, base_path: str = "/", frame_ancestors: Sequence[str] = ("'none'",), packed: Path | None = None
+) -> Dash:
     """The app over the results below a folder.
 
     Args:
         root: the folder that holds experiments/ and logs/.
         base_path: the address below which it is served; begins and ends with a slash.
         frame_ancestors: who may show it in a frame: `'none'`, `'self'` or origins.
+        packed: a folder like `root`, shown as the packed demo run while `root` holds no results.
 
     Raises:
         ValueError: the base path does not begin and end with a slash.
@@ -41,6 +44,7 @@ def make_app(root: Path, *, base_path: str = "/", frame_ancestors: Sequence[str]
         index_string=_INDEX,
     )
     app.server.config[STORE_KEY] = Store(root.resolve())
+    app.server.config[PACKED_KEY] = Store(packed.resolve(), packed=True) if packed else None
     for module in PAGES:
         module.register(app)
     app.layout = _frame
@@ -60,7 +64,7 @@ def _frame() -> html.Div:
             html.A("Skip to the content", href="#main", className="skip"),
             html.Header(
                 [
-                    html.Strong("Tells"),
+                    html.Strong("Tells: packed demo run" if current_store().packed else "Tells"),
                     html.Nav(html.Ul(links), **{"aria-label": "Pages"}),
                     html.Span(
                         [

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tells.dashboard.app import make_app
+from tells.dashboard.packed import COMMAND, NOTICE, packed_demo_where_empty
 
 _OPEN = (
     "warning: {host} can be reached from other machines, and this app has no login: whoever reaches it reads every "
@@ -42,6 +44,7 @@ def serve(
 
     Raises:
         ValueError: another host than this machine without `public`.
+        SharingError: there are no results, and the packed demo run cannot be unpacked.
     """
     if not is_loopback(host):
         if not public:
@@ -49,13 +52,18 @@ def serve(
                 f"--host {host} opens the app to other machines, and it has no login: add --public if so meant"
             )
         print(_OPEN.format(host=host), file=sys.stderr)
-    app = make_app(root, base_path=base_path, frame_ancestors=frame_ancestors)
-    print(f"http://{host}:{port}{base_path}", flush=True)
-    if workers > 1:
-        _serve_with_gunicorn(app.server, f"{host}:{port}", workers)
-        return
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    app.run(host=host, port=str(port), debug=False, use_reloader=False)
+    with packed_demo_where_empty(root) as packed:
+        if packed:
+            print(f"{NOTICE} `{COMMAND}`.", flush=True)
+        app = make_app(root, base_path=base_path, frame_ancestors=frame_ancestors, packed=packed)
+        print(f"http://{host}:{port}{base_path}", flush=True)
+        if workers > 1:
+            _serve_with_gunicorn(app.server, f"{host}:{port}", workers)
+            return
+        logging.getLogger("werkzeug").setLevel(logging.WARNING)
+        # So that a packed run is removed then as well.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        app.run(host=host, port=str(port), debug=False, use_reloader=False)
 
 
 def _serve_with_gunicorn(server: object, bind: str, workers: int) -> None:

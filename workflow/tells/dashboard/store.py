@@ -19,6 +19,7 @@ from tells.tables import TableError, read_json, read_metadata, read_table, scan_
 
 Content = TypeVar("Content")
 STORE_KEY = "TELLS_STORE"
+PACKED_KEY = "TELLS_PACKED"
 # Tables are large and few; metadata are small, and of as many files as an experiment has.
 _KEPT_TABLES, _KEPT_FACTS = 64, 20_000
 
@@ -60,9 +61,11 @@ class Store:
 
     Attributes:
         root: the folder that holds experiments/ and logs/.
+        packed: whether this is the packed demo run.
     """
 
     root: Path
+    packed: bool = False
     _tables: _Remembered = field(default_factory=lambda: _Remembered(_KEPT_TABLES), repr=False)
     _facts: _Remembered = field(default_factory=lambda: _Remembered(_KEPT_FACTS), repr=False)
 
@@ -177,5 +180,6 @@ def _version(path: Path) -> tuple[int, int] | None:
 
 
 def current_store() -> Store:
-    """The results that the running app shows."""
-    return current_app.config[STORE_KEY]
+    """The results that the running app shows: those of the packed demo run until there are any of one's own."""
+    own, packed = current_app.config[STORE_KEY], current_app.config.get(PACKED_KEY)
+    return packed if packed is not None and not own.experiments() else own

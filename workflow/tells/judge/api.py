@@ -14,7 +14,6 @@ from tells.judge.exchange import (
     Reply,
     Request,
     RetryableError,
-    shown_url,
 )
 from tells.judge.protocol import NO_ANSWER_GIVEN, Assessment, Explanation, Item, Judgement, Rubric, Task, Usage
 from tells.judge.rubrics import Prompt
@@ -30,6 +29,7 @@ from tells.judge.scoring import (
     verdict_in_words,
     yes_or_no,
 )
+from tells.services import shown_url
 
 logger = logging.getLogger(__name__)
 

@@ -1,12 +1,12 @@
 """Sentence embeddings of a local model, for the offline judge: mean over the tokens' last states, scaled to length 1.
 
 It reads a folder in the layout of sentence-transformers and gives the same embeddings without importing that package,
-whose start costs more than the embeddings do.
+whose start costs more than the embeddings do; for a BERT, as small embeddings are, without torch and transformers too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tells.judge.bert import BertEncoder, is_plain_bert
+from tells.startup import starting_up
 from tells.tables import read_json
 
 Floats = NDArray[np.float64]
+Encoder = Callable[[Sequence[str]], tuple[NDArray[Any], NDArray[Any]]]
 _MODULES = ("Transformer", "Pooling", "Normalize")
 _DEFAULT_LENGTH = 256
 
@@ -60,35 +63,32 @@ class SentenceEmbedder:
         Raises:
             ValueError: the embedding of a text is zero or not finite.
         """
-        import torch
-
-        tokenizer, model = self._loaded
         # Texts of like length go together, so that little is computed for padding.
         order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-        parts = [np.zeros((0, model.config.hidden_size))]
-        with torch.inference_mode():
-            for start in range(0, len(order), self.batch_size):
-                batch = [texts[row] for row in order[start : start + self.batch_size]]
-                tokens = tokenizer(batch, padding=True, truncation=True, max_length=self._length, return_tensors="pt")
-                states = model(**tokens).last_hidden_state
-                mask = tokens["attention_mask"][:, :, None].to(states.dtype)
-                parts.append(((states * mask).sum(1) / mask.sum(1)).numpy().astype(np.float64))
-        pooled = np.empty((len(texts), model.config.hidden_size))
-        pooled[order] = np.concatenate(parts)
+        pooled = np.empty((len(texts), self.width))
+        for start in range(0, len(order), self.batch_size):
+            batch = order[start : start + self.batch_size]
+            states, mask = self._encode([texts[row] for row in batch])
+            own = mask[:, :, None].astype(states.dtype)
+            pooled[batch] = (states * own).sum(1) / own.sum(1)
         lengths = np.linalg.norm(pooled, axis=1, keepdims=True)
         bad = np.flatnonzero(~(np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 0)))
         if bad.size:
             raise ValueError(f"the embedding of {texts[bad[0]]!r} is zero or not finite")
         return pooled / lengths
 
-    @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
-        import torch
-        from transformers import AutoModel, AutoTokenizer
+    @property
+    def width(self) -> int:
+        """Numbers in an embedding."""
+        return int(read_json(self.folder / "config.json")["hidden_size"])
 
-        tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
-        model = AutoModel.from_pretrained(self.folder, local_files_only=True, dtype=torch.float32).eval()
-        return tokenizer, model.requires_grad_(False)
+    @cached_property
+    def _encode(self) -> Encoder:
+        """Computes states; the model is loaded here."""
+        with starting_up(self.facts()["name"]):
+            if is_plain_bert(self.folder):
+                return BertEncoder(self.folder, self._length)
+            return _transformers_encoder(self.folder, self._length)
 
     @property
     def _length(self) -> int:
@@ -109,3 +109,21 @@ class SentenceEmbedder:
                 f"{self.folder}: {', '.join(others)} is not supported; take a model whose embedding is the mean of its "
                 "tokens' last states, such as all-minilm-l6-v2"
             )
+
+
+def _transformers_encoder(folder: Path, length: int) -> Encoder:
+    """Computes [texts, tokens, width] states and a mask [texts, tokens] of any encoder that transformers knows."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
+    model.requires_grad_(False)
+
+    def encode(texts: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any]]:
+        tokens = tokenizer(list(texts), padding=True, truncation=True, max_length=length, return_tensors="pt")
+        with torch.inference_mode():
+            states = model(**tokens).last_hidden_state
+        return states.numpy(), tokens["attention_mask"].numpy()
+
+    return encode

@@ -8,21 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
-from pydantic import SecretStr
-
+from tells import services
 from tells.judge.rubrics import Form, Prompt
-
-_LONGEST_MESSAGE = 200
-# A key this short is a placeholder such as EMPTY, and may well be a word of the answer.
-_SHORTEST_KEY = 8
-_KEY_LIKE = re.compile(r"\b(?:sk-|AIza)[\w*-]{4,}|(?i:\bbearer)\s+\S+")
 
 
 @dataclass(frozen=True)
@@ -140,37 +131,13 @@ class Provider(Protocol):
         ...
 
 
-class Access:
-    """The key of a service, and words free of it.
-
-    Attributes:
-        variable: the environment variable it comes from.
-    """
-
-    def __init__(self, variable: str, key: str) -> None:
-        self.variable = variable
-        self._key = SecretStr(key)
-
-    def key(self) -> str:
-        """The key itself, for the header of a request and nothing else."""
-        return self._key.get_secret_value()
-
-    def redacted(self, text: str) -> str:
-        """The text without the key."""
-        key = self.key()
-        return text.replace(key, "[key]") if len(key) >= _SHORTEST_KEY else text
-
-    def message(self, text: object) -> str:
-        """What a service said, as one short line without the key or what looks like one; empty where it is no text."""
-        if not isinstance(text, str):
-            return ""
-        line = " ".join(_KEY_LIKE.sub("[key]", self.redacted(text)).split())
-        return line if len(line) <= _LONGEST_MESSAGE else f"{line[:_LONGEST_MESSAGE]}…"
+class Access(services.Access):
+    """The key of a judge's service, and words free of it."""
 
     def refused(self, status: int, where: str) -> JudgeStoppedError:
         """The error for a key that is not accepted; what the service said is left out, as it may quote the key."""
         return JudgeStoppedError(
-            f"{shown_url(where)} did not accept the key (HTTP {status}): look at the environment variable "
+            f"{services.shown_url(where)} did not accept the key (HTTP {status}): look at the environment variable "
             f"{self.variable}, and at what its key may use"
         )
 
@@ -186,31 +153,3 @@ def failure_of_status(status: int, message: str, wait: float | None) -> Retryabl
 def token_count(value: object) -> int | None:
     """A count of tokens as a service gave it; None where it is none."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def shown_url(url: str) -> str:
-    """An address without user, password, query and fragment, which may hold secrets."""
-    scheme, _, rest = url.partition("://")
-    rest = re.split(r"[?#]", rest, maxsplit=1)[0]
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
-
-
-def seconds_to_wait(header: str | None, now: datetime | None = None) -> float | None:
-    """Seconds that a Retry-After header asks for: a number of seconds, or a date; None for anything else.
-
-    References:
-        RFC 9110, section 10.2.3.
-    """
-    if header is None:
-        return None
-    header = header.strip()
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", header):
-        return float(header)
-    try:
-        date = parsedate_to_datetime(header)
-    except (ValueError, TypeError, IndexError):
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())

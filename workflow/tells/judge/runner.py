@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from tells.judge.cache import Cache
@@ -26,6 +26,7 @@ from tells.judge.exchange import (
 )
 from tells.judge.protocol import BudgetError, Usage
 from tells.progress import progress
+from tells.services import all_or_first_error
 
 _LONGEST_BACKOFF_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 900.0
@@ -156,7 +157,7 @@ class Runner:
                     outcomes[request.key] = await self.ask(request)
                     advance(1)
 
-            await _all_or_first_error([work() for _ in range(min(self._concurrency, len(unique) - len(outcomes)))])
+            await all_or_first_error([work() for _ in range(min(self._concurrency, len(unique) - len(outcomes)))])
         return [outcomes[request.key] for request in requests]
 
     async def ask(self, request: Request) -> Outcome:
@@ -326,17 +327,6 @@ async def _closing(client: Client) -> AsyncGenerator[None, None]:
         yield
     finally:
         await client.close()
-
-
-async def _all_or_first_error(coroutines: Sequence[Coroutine[None, None, None]]) -> None:
-    """Run all; at the first error cancel the others, wait for them, and raise it."""
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _tokens_of(request: Request) -> float:

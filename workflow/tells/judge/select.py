@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from tells.config.judge import JudgeConfig
@@ -11,6 +10,7 @@ from tells.judge.cache import Cache
 from tells.judge.exchange import Access, Provider
 from tells.judge.protocol import Judge
 from tells.judge.runner import Budget, Runner
+from tells.services import read_key
 
 
 def open_judge(
@@ -67,14 +67,12 @@ def _provider(config: JudgeConfig) -> Provider:
 
 
 def _key(config: JudgeConfig) -> tuple[str, str]:
-    """The variable's name and the key; what a header cannot carry is found here, where it can be told safely."""
+    """The variable's name and the key; an empty one is an error here."""
     variable = config.resolved_key_variable or ""
-    key = os.environ.get(variable, "").strip()
+    key = read_key(variable)
     if not key:
         raise ValueError(
             f"the judge {config.provider} needs its key in the environment variable {variable}, which is empty or not "
             "set (a server without keys takes any word)"
         )
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ValueError(f"the environment variable {variable} holds white space or characters that no key has")
     return variable, key

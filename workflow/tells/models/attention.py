@@ -19,8 +19,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
-from transformers.modeling_utils import AttentionInterface
+
+from tells.models.transformers_parts import AttentionInterface, AttentionMaskInterface, sdpa_mask
 
 IMPLEMENTATION = "tells"
 

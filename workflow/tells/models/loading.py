@@ -11,6 +11,8 @@ from typing import Any
 import torch
 
 from tells.models.attention import IMPLEMENTATION
+from tells.models.transformers_parts import AutoModelForCausalLM, AutoTokenizer, without_compiler
+from tells.startup import runs_on, starting_up
 from tells.tables.files import read_json
 
 logger = logging.getLogger(__name__)
@@ -55,7 +57,6 @@ def load_model(
     Raises:
         FileNotFoundError: the model's files are gone; fetch it again.
     """
-    auto_model, auto_tokenizer = _import_auto_classes()
     facts = read_json(manifest)
     folder = facts["path"]
     if not Path(folder).exists():
@@ -66,30 +67,16 @@ def load_model(
     limit_gpu_memory(where, gpu_memory_gb)
     chosen = choose_dtype(facts["dtype"] if dtype == "auto" else dtype, where)
     trust = bool(facts["trust_remote_code"])
-    tokenizer = auto_tokenizer.from_pretrained(folder, trust_remote_code=trust)
-    model = auto_model.from_pretrained(
-        folder, dtype=chosen, attn_implementation=IMPLEMENTATION, trust_remote_code=trust
-    )
-    model = model.eval().to(where)
+    with starting_up(facts["name"]), without_compiler():
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=chosen, attn_implementation=IMPLEMENTATION, trust_remote_code=trust
+        )
+        model = model.eval().to(where)
     model.requires_grad_(False)
+    runs_on(machine_name(where))
     logger.info("loaded %s (%s) in %s on %s", facts["name"], facts["revision"], chosen, where)
     return LoadedModel(model, tokenizer, facts, _eos(model, tokenizer))
-
-
-def _import_auto_classes() -> tuple[Any, Any]:
-    """AutoModelForCausalLM and AutoTokenizer, a second sooner.
-
-    For assisted decoding alone, transformers imports scikit-learn where it is installed.
-    """
-    from transformers import utils
-
-    available = utils.is_sklearn_available
-    utils.is_sklearn_available = lambda: False
-    try:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-    finally:
-        utils.is_sklearn_available = available
-    return AutoModelForCausalLM, AutoTokenizer
 
 
 def load_as(manifest: str | Path, settings: Mapping[str, Any], *, threads: int) -> LoadedModel:
@@ -107,6 +94,13 @@ def choose_device(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("engine.device is cuda, but torch sees no GPU; use device: auto or cpu")
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def machine_name(device: torch.device) -> str:
+    """What a status file calls this device: the name of the GPU, or `cpu` and its threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
 
 
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:

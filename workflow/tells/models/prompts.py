@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tells.startup import starting_up
 from tells.tables.files import read_json
 
 
@@ -24,10 +25,11 @@ class RenderedPrompt:
 
 def load_tokenizer(manifest: str | Path) -> Any:
     """The tokenizer of a model that lies ready, without its weights."""
-    from transformers import AutoTokenizer
+    with starting_up():
+        from tells.models.transformers_parts import AutoTokenizer
 
-    facts = read_json(manifest)
-    return AutoTokenizer.from_pretrained(facts["path"], trust_remote_code=bool(facts["trust_remote_code"]))
+        facts = read_json(manifest)
+        return AutoTokenizer.from_pretrained(facts["path"], trust_remote_code=bool(facts["trust_remote_code"]))
 
 
 def render_prompt(

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.stats import hypergeom
 
 from tells.config.safety import StoppingConfig
 from tells.safety.arms import simulate_adaptive
@@ -141,6 +140,9 @@ def _chances(rate: str, scored: Integers, events: Integers, traces: int) -> Floa
     """[prompts] a rate of `traces` of the `scored` traces of each prompt, `events` of which have the event."""
     if rate == "mean":
         return events / scored
+    # Here, since its import takes longer than what most jobs that read this module do.
+    from scipy.stats import hypergeom
+
     drawn = np.minimum(traces, scored)
     with_event = hypergeom(scored, events, drawn)
     if rate == "any_of_n":

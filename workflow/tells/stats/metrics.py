@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
 from tells.stats.inputs import Floats, Integers, Metric, codes, labels, same_length, vector
+from tells.stats.ranks import mid_ranks
 
 
 def _labels_and_scores(y: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats]:
@@ -40,7 +40,7 @@ def auroc(y: ArrayLike, score: ArrayLike) -> float | None:
     negatives = label.size - positives
     if positives == 0 or negatives == 0:
         return None
-    rank_sum = rankdata(value)[label == 1.0].sum()
+    rank_sum = mid_ranks(value)[label == 1.0].sum()
     return float((rank_sum - positives * (positives + 1) / 2) / (positives * negatives))
 
 
@@ -81,7 +81,7 @@ def ranks_within(score: Floats, number: Integers) -> Floats:
         return np.zeros(0)
     # Ranking (group, score) as one key ranks group after group; the ranks of earlier groups come off.
     key = np.unique(score, return_inverse=True)[1]
-    together = rankdata(number * (key.max() + 1) + key)
+    together = mid_ranks(number * (key.max() + 1) + key)
     sizes = np.bincount(number)
     return together - (np.cumsum(sizes) - sizes)[number]
 
@@ -207,7 +207,7 @@ def spearman(y: ArrayLike, score: ArrayLike) -> float | None:
     same_length(y=left, score=right)
     if left.size < 2 or np.ptp(left) == 0.0 or np.ptp(right) == 0.0:
         return None
-    left_ranks, right_ranks = rankdata(left), rankdata(right)
+    left_ranks, right_ranks = mid_ranks(left), mid_ranks(right)
     # Mid-ranks have mean (n + 1) / 2 exactly.
     centre = (left.size + 1) / 2
     left_ranks, right_ranks = left_ranks - centre, right_ranks - centre

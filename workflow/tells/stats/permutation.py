@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
 from tells.stats.inputs import Floats, Groups, Integers, Metric, lay_out, same_length, vector
 from tells.stats.metrics import auroc, brier, call_metric, ece, evaluate, ranks_within, within_group_auroc
+from tells.stats.ranks import mid_ranks
 
 _CELLS_AT_ONCE = 1 << 19
 _SMALLEST_STRATUM = 5
@@ -145,7 +145,7 @@ def _fast_metric(metric: Metric, y: Floats, score: Floats, number: Integers) -> 
     """The rank form of a metric that has one; None for any other metric."""
     if metric is auroc:
         positives = np.array([y.sum()])
-        return _rank_metric(y, rankdata(score), positives, y.size - positives)
+        return _rank_metric(y, mid_ranks(score), positives, y.size - positives)
     if metric is within_group_auroc:
         positives, sizes = np.bincount(number, weights=y), np.bincount(number)
         return _rank_metric(y, ranks_within(score, number), positives, sizes - positives)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import polars as pl
@@ -115,19 +115,22 @@ def explain_failures(
     return explained
 
 
-def window_texts(tokenizer: Any, samples: pl.DataFrame, window: str) -> dict[tuple[str, int], str]:
+def window_texts(load_tokenizer: Callable[[], Any], samples: pl.DataFrame, window: str) -> dict[tuple[str, int], str]:
     """The text of the window that is extracted, of every response: what vetting judges.
 
     Args:
-        tokenizer: of the model that generated.
+        load_tokenizer: gives the tokenizer of the model that generated; called where a response is longer than the
+            window, since loading one takes longer than reading all responses.
         samples: the samples table.
         window: response[:N], response, or prompt_last, which is judged by the whole response.
     """
-    limit = window_tokens(window)
-    texts = {}
+    limit, tokenizer, texts = window_tokens(window), None, {}
     for row in samples.iter_rows(named=True):
-        _, ends = decode_tokens(tokenizer, row["token_ids"][:limit])
-        texts[row["prompt_id"], row["sample"]] = row["text"][: ends[-1] if ends else 0]
+        text = row["text"]
+        if limit is not None and len(row["token_ids"]) > limit:
+            tokenizer = load_tokenizer() if tokenizer is None else tokenizer
+            text = text[: decode_tokens(tokenizer, row["token_ids"][:limit])[1][-1]]
+        texts[row["prompt_id"], row["sample"]] = text
     return texts
 
 

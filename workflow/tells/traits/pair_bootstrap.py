@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm, t
+from scipy.special import ndtr, stdtrit
 
 from tells.stats import Interval, auroc
 from tells.stats.inputs import codes
@@ -34,8 +34,8 @@ def expanded_level(level: float, n_groups: int) -> float:
     References:
         Hesterberg, The American Statistician 69:371 (2015), 4.1.3, expanded percentile interval.
     """
-    quantile = np.sqrt(n_groups / (n_groups - 1)) * t.ppf((1 + level) / 2, n_groups - 1)
-    return float(2 * norm.cdf(quantile) - 1)
+    quantile = np.sqrt(n_groups / (n_groups - 1)) * stdtrit(n_groups - 1, (1 + level) / 2)
+    return float(2 * ndtr(quantile) - 1)
 
 
 class PairBootstrap:

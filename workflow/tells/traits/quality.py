@@ -28,12 +28,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
 from tells.progress import progress
 from tells.stats import spearman
 from tells.stats.inputs import codes, labels, vector
+from tells.stats.ranks import mid_ranks
 from tells.traits.metrics import choose_threshold, cohens_d, pooled_spread, unit_vector
 from tells.traits.pair_bootstrap import PairBootstrap
 from tells.traits.pair_design import FOLDS, MINIMUM_PAIRS, Design, design
@@ -300,7 +300,7 @@ def _null_band(random: Floats, positive: Booleans) -> NullBand:
     """95th percentiles of |d| and of the AUC either way over random projections [rows, draws]."""
     drawn = [cohens_d(projection[positive], projection[~positive]) for projection in random.T]
     effects = [abs(effect) for effect in drawn if effect is not None]
-    ranks = rankdata(random, axis=0)
+    ranks = mid_ranks(random)
     n_positive = int(positive.sum())
     total = n_positive * (positive.size - n_positive)
     areas = (ranks[positive].sum(axis=0) - n_positive * (n_positive + 1) / 2) / total if total else np.zeros(0)

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from tells.judge import EntailmentJudge
+from tells.startup import starting_up
 
 CONTRADICTION, NEUTRAL, ENTAILMENT = 0, 1, 2
 LABELS = {"contradiction": CONTRADICTION, "neutral": NEUTRAL, "entailment": ENTAILMENT}
@@ -145,11 +146,12 @@ def label_columns(id2label: dict[int, str]) -> list[int]:
 
 def load_entailment_model(source: str | Path) -> tuple[Any, Any]:
     """Load a sequence-classification model and its tokenizer in float32 from a folder or an id."""
-    import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    with starting_up(str(source)):
+        import torch
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    model = AutoModelForSequenceClassification.from_pretrained(source, dtype=torch.float32)
-    return model.eval(), AutoTokenizer.from_pretrained(source)
+        model = AutoModelForSequenceClassification.from_pretrained(source, dtype=torch.float32)
+        return model.eval(), AutoTokenizer.from_pretrained(source)
 
 
 def relation_matrices(

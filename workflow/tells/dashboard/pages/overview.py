@@ -9,6 +9,7 @@ import dash
 from dash import dcc, html
 
 from tells.dashboard.components import address, badge, card, empty_box, error_box, interval_text, page, rows_table
+from tells.dashboard.packed import COMMAND, NOTICE
 from tells.dashboard.store import Store, current_store
 from tells.report.catalogue import StudyState
 from tells.report.headlines import headlines
@@ -24,16 +25,18 @@ def register(_app: dash.Dash) -> None:
 def _layout(**_: Any) -> html.Main:
     """The page."""
     found = current_store()
+    place = "a temporary folder" if found.packed else "experiments/"
     return page(
         "Experiments",
         _definition_errors(found),
+        empty_box(NOTICE, COMMAND) if found.packed else None,
         card("Studies", lambda: _studies(found.catalogue())),
         *[
             card(f"{state.experiment}: {state.study}", lambda state=state: _figures(found, state))
             for state in found.catalogue()
             if state.state in _SHOWN
         ],
-        subtitle="everything under experiments/, as it is on disk now; reload to see what is new",
+        subtitle=f"everything under {place}, as it is on disk now; reload to see what is new",
     )
 
 

@@ -17,11 +17,10 @@ from tells.judge.exchange import (
     Request,
     RetryableError,
     failure_of_status,
-    seconds_to_wait,
     token_count,
 )
-from tells.judge.providers.http import http_client, tls_context
 from tells.judge.rubrics import SCHEMAS, Form, Prompt
+from tells.services import http_client, seconds_to_wait, tls_context
 
 BASE_URL = "https://generativelanguage.googleapis.com"
 _API_VERSION = "v1beta"

@@ -18,11 +18,10 @@ from tells.judge.exchange import (
     Request,
     RetryableError,
     failure_of_status,
-    seconds_to_wait,
     token_count,
 )
-from tells.judge.providers.http import http_client
 from tells.judge.rubrics import SCHEMAS, Form, Prompt
+from tells.services import http_client, seconds_to_wait
 
 BASE_URL = "https://api.openai.com/v1"
 _TOP_TOKENS = 20

@@ -8,10 +8,11 @@ import logging
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tells.config import EngineConfig
+from tells.config import EngineConfig, load_experiments
 from tells.tables.files import read_json
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def choose_engine(
         model_dtype: what the model's own entry asks for, taken where `config.dtype` is auto.
 
     Returns:
-        `hf` or `vllm`, and a reason for the log and the metadata.
+        `hf`, `vllm` or `served`, and a reason for the log and the metadata.
 
     Raises:
         RuntimeError: vllm is asked for, but not installed.
@@ -70,8 +71,9 @@ def open_engine(
     gpu_memory_gb: float | None = None,
     threads: int | None = None,
     seed: int = 0,
+    finished: Path | None = None,
 ) -> Engine:
-    """Load the model in the engine that `choose_engine` names.
+    """Load the model in the engine that `choose_engine` names, or find it on its server.
 
     Args:
         manifest: the model's model.json.
@@ -79,6 +81,7 @@ def open_engine(
         gpu_memory_gb: the slice this process may use.
         threads: CPU threads.
         seed: of the vllm engine itself; runs have their own.
+        finished: served: file that keeps finished runs until the caller removes it.
     """
     kind, reason = choose_engine(config, gpu_memory_gb=gpu_memory_gb, model_dtype=read_json(manifest)["dtype"])
     logger.info("engine %s: %s", kind, reason)
@@ -86,6 +89,10 @@ def open_engine(
         from tells.models.engines.vllm import VllmEngine
 
         return VllmEngine(manifest, config, gpu_memory_gb=gpu_memory_gb, threads=threads, seed=seed)
+    if kind == "served":
+        from tells.models.engines.served import ServedEngine
+
+        return ServedEngine(manifest, config, finished=finished)
     from tells.models.engines.hf import HfEngine
     from tells.models.loading import load_model
 
@@ -93,6 +100,23 @@ def open_engine(
         manifest, dtype=config.dtype, device=config.device, gpu_memory_gb=gpu_memory_gb, threads=threads
     )
     return HfEngine(loaded, batch_size=config.batch_size)
+
+
+def engine_config(settings: Mapping[str, Any], experiment: str, root: Path = Path()) -> EngineConfig:
+    """The engine that a rule's settings mean.
+
+    How a server is reached is no parameter of a rule, so that another address re-runs nothing: it is read from the
+    experiment here and now.
+
+    Args:
+        settings: the engine among a stage's settings.
+        experiment: its name.
+        root: the folder that holds experiments/.
+    """
+    if settings["kind"] != "served":
+        return EngineConfig.model_validate(settings)
+    own = load_experiments(root, [experiment])[experiment].engine
+    return EngineConfig.model_validate({**own.model_dump(), **settings})
 
 
 def _is_cpu_build() -> bool:

@@ -27,6 +27,7 @@ from tells.models.confidence import WindowStop, token_confidence
 from tells.models.engines.base import Generation, Request, cut_at_stop
 from tells.models.spans import decode_tokens
 from tells.progress import progress
+from tells.startup import runs_on, starting_up
 from tells.tables.files import read_json
 
 logger = logging.getLogger(__name__)
@@ -84,11 +85,20 @@ class VllmEngine:
             raise FileNotFoundError(f"{manifest}: {self.manifest['path']} is gone; delete the manifest and fetch again")
         prepare_environment(config)
         self.device = _device(config)
-        self.llm = _start(self._arguments(gpu_memory_gb, seed), self.device, threads)
-        # Not vLLM's own, which for some models is of another kind than that of the other engines.
-        self.tokenizer = AutoTokenizer.from_pretrained(
-            self.manifest["path"], trust_remote_code=bool(self.manifest["trust_remote_code"])
-        )
+        with starting_up(self.manifest["name"]):
+            self.llm = _start(self._arguments(gpu_memory_gb, seed), self.device, threads)
+            # Not vLLM's own, which for some models is of another kind than that of the other engines.
+            self.tokenizer = AutoTokenizer.from_pretrained(
+                self.manifest["path"], trust_remote_code=bool(self.manifest["trust_remote_code"])
+            )
+        self._say_machine()
+
+    def _say_machine(self) -> None:
+        import torch
+
+        from tells.models.loading import machine_name
+
+        runs_on(machine_name(torch.device(self.device)))
 
     def _arguments(self, gpu_memory_gb: float | None, seed: int) -> dict[str, Any]:
         config = self.config

@@ -1,0 +1,38 @@
+"""A study of generated traits on generated models: its jobs, and how they become known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from large_study import NAME, experiment_names, make_large_study
+from workflow_helpers import dry_run_jobs, snakemake
+
+pytestmark = pytest.mark.slow
+TRAITS, MODELS = 3, 2
+PLACES = TRAITS * MODELS
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_large_study(tmp_path_factory.mktemp("large"), traits=TRAITS, models=MODELS, limit=30, shard_size=40)
+
+
+def test_a_dry_run_lists_the_jobs_of_every_trait_on_every_model(clone: Path):
+    jobs = dry_run_jobs(clone, experiment=NAME)
+    for rule in ("prompts", "merge_samples", "vet", "extract_vectors", "report_steered", "summarise_trait"):
+        assert jobs[rule] == PLACES
+    assert (jobs["analyse_traits"], jobs["fetch_model"]) == (MODELS, MODELS + 1)
+    assert dry_run_jobs(clone, experiment=experiment_names(MODELS)[1])["vet"] == TRAITS
+
+
+def test_once_the_prompts_are_prepared_a_dry_run_lists_the_jobs_of_shards_too(clone: Path):
+    assert "sample_shard" not in dry_run_jobs(clone, experiment=NAME)
+    assert dry_run_jobs(clone, "prepare", experiment=NAME) == {"prompts": PLACES, "prepare": 1}
+    done = snakemake(clone, "prepare", experiment=NAME)
+    assert done.returncode == 0, done.stdout
+    jobs = dry_run_jobs(clone, experiment=NAME)
+    # 60 scenarios in shards of 40.
+    assert (jobs["sample_shard"], jobs["replay_shard"], jobs["prompts"]) == (2 * PLACES, 2 * PLACES, 0)
+    done = snakemake(clone, "-n", experiment=NAME)
+    assert "will result in alteration of the DAG" not in done.stdout
