@@ -42,6 +42,23 @@ localrules:
     prompts,
 
 
+if SITE.judge_on_head:
+
+    localrules:
+        judge_scenarios,
+        judge_responses,
+        explain_failures,
+        judge_steered,
+        judge_report,
+        classify,
+
+
+if SITE.judge_on_head and clusters_by_judge():
+
+    localrules:
+        cluster,
+
+
 rule all:
     """Everything of every experiment the site names."""
     default_target: True

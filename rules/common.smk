@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from tells.config import STUDIES, TRAITS_FOLDER, ConfigError, load_models, load_workflow, settings
-from tells.doctor import examine, format_findings
+from tells.doctor import examine, format_findings, pool_findings
 from tells.examination import read_benchmarks
 from tells.heads import forget_head, record_head
 from tells.jobs import announce_head
@@ -69,6 +69,7 @@ def preflight():
     """Stop before the first job where something that an experiment needs is missing."""
     deployed = bool(workflow.deployment_settings.deployment_method)
     findings = examine(Path.cwd(), EXPERIMENTS, SITE, elsewhere=not workflow.local_exec, deployed=deployed)
+    findings += pool_findings(EXPERIMENTS, workflow.global_resources.get("gpu") if workflow.local_exec else None)
     if findings:
         print(format_findings(findings), file=sys.stderr)
     if any(finding.severity == "error" for finding in findings):
@@ -135,8 +136,9 @@ def sampling_clients(wildcards):
 
 
 def sampling_gpus(wildcards):
-    """No GPU where a server samples."""
-    return 1 - sampling_clients(wildcards)
+    """GPUs over which vLLM spreads the model, one for the hf engine, none where a server samples."""
+    engine = EXPERIMENTS[wildcards.experiment].engine
+    return {"served": 0, "vllm": engine.tensor_parallel_size}.get(engine.kind, 1)
 
 
 def sampling_threads(wildcards):
@@ -408,6 +410,6 @@ def all_prompts():
     ]
 
 
-def growing(megabytes):
-    """Memory that grows with each attempt."""
-    return lambda wildcards, attempt: megabytes * attempt
+def growing(amount):
+    """Memory or minutes that grow with each attempt."""
+    return lambda wildcards, attempt: amount * attempt

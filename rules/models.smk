@@ -19,7 +19,7 @@ rule fetch_model:
     threads: 1
     resources:
         mem_mb=growing(3000),
-        runtime=120,
+        runtime=growing(120),
     params:
         version=stage_version("fetch_model"),
         entry=lambda wildcards: settings.model_settings(MODELS, wildcards.model),

@@ -33,7 +33,7 @@ rule draw_figures:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=30,
+        runtime=growing(30),
     params:
         version=stage_version("draw_figures"),
         settings=figure_settings,
@@ -56,7 +56,7 @@ rule write_report:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=30,
+        runtime=growing(30),
     params:
         version=stage_version("write_report"),
         settings=page_settings,

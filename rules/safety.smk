@@ -35,7 +35,7 @@ rule sample_adaptively:
     resources:
         gpu=1,
         mem_mb=growing(4000),
-        runtime=240,
+        runtime=growing(240),
     params:
         version=stage_version("sample_adaptively"),
         settings=online_settings,
@@ -58,7 +58,7 @@ rule merge_online:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=30,
+        runtime=growing(30),
     params:
         version=stage_version("merge"),
     script:
@@ -81,7 +81,7 @@ rule measure_confidence:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=60,
+        runtime=growing(60),
     params:
         version=stage_version("measure_confidence"),
         settings=setting("confidence_settings"),
@@ -90,6 +90,7 @@ rule measure_confidence:
 
 
 rule classify:
+    """What one classifier says of every reply: patterns, sentence embeddings, or a judge."""
     input:
         prompts=f"{BENCHMARK}/prompts.parquet",
         confidence=f"{BENCHMARK}/confidence.parquet",
@@ -104,15 +105,13 @@ rule classify:
         classifier="patterns|embedding|judge",
     # Another try would begin a new budget; a service's hiccups are met inside the job.
     retries: 0
-    """What one classifier says of every reply: patterns, sentence embeddings, or a judge."""
-    localrule: SITE.judge_on_head
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         api=1,
         mem_mb=growing(2000),
-        runtime=120,
+        runtime=growing(120),
     params:
         version=stage_version("classify"),
         settings=classify_settings,
@@ -142,7 +141,7 @@ rule ask_guard:
     resources:
         gpu=1,
         mem_mb=growing(8000),
-        runtime=240,
+        runtime=growing(240),
     params:
         version=stage_version("classify"),
         settings=classify_settings,
@@ -167,7 +166,7 @@ rule label:
     threads: 1
     resources:
         mem_mb=growing(1000),
-        runtime=30,
+        runtime=growing(30),
     params:
         version=stage_version("label"),
         settings=setting("label_settings"),
@@ -197,7 +196,7 @@ rule compare_arms:
     threads: 1
     resources:
         mem_mb=growing(3000),
-        runtime=120,
+        runtime=growing(120),
     params:
         version=stage_version("compare_arms"),
         settings=setting("arms_settings"),
@@ -222,7 +221,7 @@ rule stratify:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=60,
+        runtime=growing(60),
     params:
         version=stage_version("stratify"),
         settings=setting("strata_settings"),
@@ -249,7 +248,7 @@ rule analyse_safety:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=30,
+        runtime=growing(30),
     params:
         version=stage_version("analyse_safety"),
     script:

@@ -23,7 +23,7 @@ checkpoint prompts:
     threads: 1
     resources:
         mem_mb=growing(1000),
-        runtime=30,
+        runtime=growing(30),
     params:
         version=stage_version("prompts"),
         settings=prompt_settings,
@@ -50,7 +50,7 @@ rule sample_shard:
         gpu=sampling_gpus,
         served=sampling_clients,
         mem_mb=sampling_memory,
-        runtime=240,
+        runtime=growing(240),
     params:
         version=stage_version("sample"),
         settings=sample_settings,
@@ -77,7 +77,7 @@ rule replay_shard:
     resources:
         gpu=1,
         mem_mb=growing(4000),
-        runtime=240,
+        runtime=growing(240),
     params:
         version=stage_version("replay"),
         settings=replay_settings,
@@ -101,7 +101,7 @@ rule merge_samples:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=30,
+        runtime=growing(30),
     params:
         version=stage_version("merge"),
     script:
@@ -123,7 +123,7 @@ rule merge_replay:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=30,
+        runtime=growing(30),
     params:
         version=stage_version("merge"),
     script:

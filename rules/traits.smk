@@ -20,6 +20,7 @@ TRAIT_QUESTIONS = "config/traits/{collection}/questions.yaml"
 
 
 rule judge_scenarios:
+    """What each scenario will draw out."""
     input:
         prompts=f"{TRAIT}/prompts.parquet",
         embedding=judge_models,
@@ -31,15 +32,13 @@ rule judge_scenarios:
         f"{TRAIT_LOGS}/judge_scenarios.tsv"
     # Another try would begin a new budget; a service's hiccups are met inside the job.
     retries: 0
-    """What each scenario will draw out."""
-    localrule: SITE.judge_on_head
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         api=1,
         mem_mb=growing(2000),
-        runtime=120,
+        runtime=growing(120),
     params:
         version=stage_version("judge_scenarios"),
         settings=setting("judge_settings"),
@@ -50,6 +49,7 @@ rule judge_scenarios:
 
 
 rule judge_responses:
+    """How strongly the window of each response shows the trait."""
     input:
         samples=f"{TRAIT}/samples.parquet",
         model=manifest_of,
@@ -62,15 +62,13 @@ rule judge_responses:
         f"{TRAIT_LOGS}/judge_responses.tsv"
     # Another try would begin a new budget; a service's hiccups are met inside the job.
     retries: 0
-    """How strongly the window of each response shows the trait."""
-    localrule: SITE.judge_on_head
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         api=1,
         mem_mb=growing(2000),
-        runtime=120,
+        runtime=growing(120),
     params:
         version=stage_version("judge_responses"),
         settings=setting("response_judge_settings"),
@@ -99,7 +97,7 @@ rule vet:
     threads: 1
     resources:
         mem_mb=growing(1000),
-        runtime=30,
+        runtime=growing(30),
     params:
         version=stage_version("vet"),
         settings=setting("vet_settings"),
@@ -108,6 +106,7 @@ rule vet:
 
 
 rule explain_failures:
+    """A second question about what failed: why, and what it was mistaken for. Enters no score."""
     input:
         vetting=f"{TRAIT}/vetting.parquet",
         samples=f"{TRAIT}/samples.parquet",
@@ -120,15 +119,13 @@ rule explain_failures:
         f"{TRAIT_LOGS}/explain_failures.tsv"
     # Another try would begin a new budget; a service's hiccups are met inside the job.
     retries: 0
-    """A second question about what failed: why, and what it was mistaken for. Enters no score."""
-    localrule: SITE.judge_on_head
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         api=1,
         mem_mb=growing(1000),
-        runtime=60,
+        runtime=growing(60),
     params:
         version=stage_version("explain_failures"),
         settings=setting("explain_settings"),
@@ -157,7 +154,7 @@ rule extract_vectors:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=60,
+        runtime=growing(60),
     params:
         version=stage_version("extract_vectors"),
         settings=setting("vector_settings"),
@@ -185,7 +182,7 @@ rule generate_steered:
     resources:
         gpu=1,
         mem_mb=growing(4000),
-        runtime=240,
+        runtime=growing(240),
     params:
         version=stage_version("generate_steered"),
         settings=search_settings,
@@ -194,6 +191,7 @@ rule generate_steered:
 
 
 rule judge_steered:
+    """Trait and coherence of the answers at every point of the grid."""
     input:
         answers=f"{TRAIT}/steering/search.parquet",
         references=f"{TRAIT}/steering/search.parquet",
@@ -206,15 +204,13 @@ rule judge_steered:
         f"{TRAIT_LOGS}/judge_steered.tsv"
     # Another try would begin a new budget; a service's hiccups are met inside the job.
     retries: 0
-    """Trait and coherence of the answers at every point of the grid."""
-    localrule: SITE.judge_on_head
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         api=1,
         mem_mb=growing(2000),
-        runtime=120,
+        runtime=growing(120),
     params:
         version=stage_version("judge_steered"),
         settings=setting("judge_settings"),
@@ -240,7 +236,7 @@ rule choose:
     threads: 1
     resources:
         mem_mb=growing(1000),
-        runtime=30,
+        runtime=growing(30),
     params:
         version=stage_version("choose"),
         settings=setting("choose_settings"),
@@ -268,7 +264,7 @@ rule report_steered:
     resources:
         gpu=1,
         mem_mb=growing(4000),
-        runtime=240,
+        runtime=growing(240),
     params:
         version=stage_version("report_steered"),
         settings=report_settings,
@@ -277,6 +273,7 @@ rule report_steered:
 
 
 rule judge_report:
+    """Trait and coherence of the answers to the report questions."""
     input:
         answers=f"{TRAIT}/steering/report.parquet",
         references=f"{TRAIT}/steering/search.parquet",
@@ -289,15 +286,13 @@ rule judge_report:
         f"{TRAIT_LOGS}/judge_report.tsv"
     # Another try would begin a new budget; a service's hiccups are met inside the job.
     retries: 0
-    """Trait and coherence of the answers to the report questions."""
-    localrule: SITE.judge_on_head
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         api=1,
         mem_mb=growing(2000),
-        runtime=120,
+        runtime=growing(120),
     params:
         version=stage_version("judge_steered"),
         settings=setting("judge_settings"),
@@ -327,7 +322,7 @@ rule summarise_trait:
     threads: 1
     resources:
         mem_mb=growing(1000),
-        runtime=30,
+        runtime=growing(30),
     params:
         version=stage_version("summarise_trait"),
         settings=setting("summary_settings"),
@@ -352,7 +347,7 @@ rule analyse_traits:
     threads: 1
     resources:
         mem_mb=growing(1000),
-        runtime=30,
+        runtime=growing(30),
     params:
         version=stage_version("analyse_traits"),
     script:

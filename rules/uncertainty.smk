@@ -28,7 +28,7 @@ rule grade:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=60,
+        runtime=growing(60),
     params:
         version=stage_version("grade"),
     script:
@@ -36,6 +36,7 @@ rule grade:
 
 
 rule cluster:
+    """Group the answers of each question by meaning."""
     input:
         prompts=f"{COLLECTION}/prompts.parquet",
         samples=f"{COLLECTION}/samples.parquet",
@@ -48,15 +49,13 @@ rule cluster:
         f"{LOGS}/cluster.log",
     benchmark:
         f"{LOGS}/cluster.tsv"
-    """Group the answers of each question by meaning."""
-    localrule: SITE.judge_on_head and clusters_by_judge()
     conda:
         ENVIRONMENT
     threads: SITE.threads
     resources:
         api=clustering_calls,
         mem_mb=growing(4000),
-        runtime=120,
+        runtime=growing(120),
     params:
         version=stage_version("cluster"),
         settings=setting("cluster_settings"),
@@ -82,7 +81,7 @@ rule measure_entropy:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=60,
+        runtime=growing(60),
     params:
         version=stage_version("entropy"),
         min_valid=lambda wildcards: EXPERIMENTS[wildcards.experiment].uncertainty.min_valid,
@@ -110,7 +109,7 @@ rule ask_p_true:
     resources:
         gpu=1,
         mem_mb=growing(4000),
-        runtime=120,
+        runtime=growing(120),
     params:
         version=stage_version("p_true"),
         settings=p_true_settings,
@@ -133,7 +132,7 @@ rule merge_p_true:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=60,
+        runtime=growing(60),
     params:
         version=stage_version("merge"),
     script:
@@ -162,7 +161,7 @@ rule train_probes:
     threads: SITE.threads
     resources:
         mem_mb=growing(4000),
-        runtime=120,
+        runtime=growing(120),
     params:
         version=stage_version("train_probes"),
         settings=setting("probe_settings"),
@@ -195,7 +194,7 @@ rule evaluate_probes:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=120,
+        runtime=growing(120),
     params:
         version=stage_version("evaluate_probes"),
         settings=setting("evaluation_settings"),
@@ -225,7 +224,7 @@ rule map_states:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=120,
+        runtime=growing(120),
     params:
         version=stage_version("map_states"),
         settings=setting("map_settings"),
@@ -260,7 +259,7 @@ rule analyse_uncertainty:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=60,
+        runtime=growing(60),
     params:
         version=stage_version("analyse_uncertainty"),
         settings=setting("analysis_settings"),

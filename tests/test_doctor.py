@@ -534,6 +534,16 @@ def test_vllm_needs_gpus_that_it_can_use(place: Place, engine: dict, gpu: Gpu, w
     assert place.examine(experiment_of(engine={"device": "cuda", **engine})) == []
 
 
+def test_a_model_on_more_gpus_than_the_run_shares_out_is_told(place: Place):
+    wide = {"wide": experiment_of(engine={"kind": "vllm", "tensor_parallel_size": 2})}
+    (finding,) = doctor.pool_findings(wide, 1)
+    assert finding.severity == "error"
+    assert "is 2, but this run shares out 1 GPU(s)" in finding.what
+    assert "--resources gpu=2" in finding.cure
+    assert doctor.pool_findings(wide, 2) == doctor.pool_findings(wide, None) == []
+    assert doctor.pool_findings({"one": experiment_of(engine={"tensor_parallel_size": 2})}, 1) == []
+
+
 def test_a_torch_that_does_not_start_is_told(place: Place):
     def broken() -> list[Gpu]:
         raise RuntimeError("libcudart.so: cannot open")

@@ -20,7 +20,9 @@ ALLOWED = {
     "stats": set(),
     "stages": set(),
     "tables": {"stages"},
-    "jobs": {"tables", "startup"},
+    "devices": set(),
+    "jobs": {"tables", "startup", "devices"},
+    "heads": {"tables", "jobs"},
     "progress": set(),
     "services": set(),
     "startup": set(),
@@ -35,7 +37,7 @@ ALLOWED = {
     "report": {"config", "tables", "stats", "stages", "jobs", "progress", *STUDIES, "agreement"},
 }
 # Commands and what they ask: they stand above the studies, and nothing of the library but each other imports them.
-COMMANDS = {"cli", "doctor", "plan", "examination", "servers", "storage"}
+COMMANDS = {"cli", "cluster", "doctor", "plan", "examination", "servers", "storage"}
 # A study's numbers are made without a model: each of these is light.
 NUMERICS = {
     "uncertainty": ["clustering", "entropy"],

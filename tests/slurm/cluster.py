@@ -44,7 +44,7 @@ GresTypes=gpu
 ReturnToService=2
 SlurmdParameters=config_overrides
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,default_queue_depth=1000
-MinJobAge=300
+MinJobAge=86400
 KillWait=2
 InactiveLimit=0
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory={memory} Gres=gpu:2 State=UNKNOWN
@@ -73,11 +73,15 @@ class Cluster:
         return done.stdout
 
     def jobs(self, *states: str) -> list[dict[str, str]]:
-        """Jobs that the controller knows: id, name, state, partition, comment; array tasks one by one."""
+        """Jobs that the controller knows; the id of an array's task is `12_3`, its number one of its own."""
         wanted = ["--states", ",".join(states) if states else "all"]
-        lines = self.run("squeue", "--array", "--noheader", *wanted, "--format", "%i|%j|%T|%P|%k").splitlines()
-        names = ("id", "name", "state", "partition", "comment")
+        lines = self.run("squeue", "--array", "--noheader", *wanted, "--format", "%A|%i|%j|%T|%P|%k").splitlines()
+        names = ("number", "id", "name", "state", "partition", "comment")
         return [dict(zip(names, line.split("|"), strict=True)) for line in lines]
+
+    def task(self, number: str) -> str:
+        """What `scancel` calls a job: the number alone of an array's last task means all of the array."""
+        return next(job["id"] for job in self.jobs() if job["number"] == number)
 
     def wait_for(self, what: str, condition: Callable[[], object], seconds: float = 60) -> object:
         """Wait until a condition holds; gives what it gave.

@@ -11,7 +11,7 @@ import yaml
 from cluster import Cluster
 from workflow_helpers import ROOT
 
-from tells.cluster import GPU_RULES, examine_cluster, partitions_of
+from tells.cluster import GPU_RULES, account_of, examine_cluster, partitions_of
 
 pytestmark = pytest.mark.slow
 
@@ -81,6 +81,12 @@ def test_rules_for_the_gpu_in_a_partition_of_the_default_are_seen():
         "set-resources": {"merge": {"slurm_partition": "b"}},
     }
     assert partitions_of(as_mapping, ("merge",)) == {"main": False, "b": True}
+
+
+def test_the_account_of_the_profile_is_the_one_that_is_charged():
+    assert account_of({"default-resources": ["slurm_partition=main", "slurm_account=lab-7", "mem_mb=1"]}) == "lab-7"
+    assert account_of({"default-resources": {"slurm_account": "lab"}}) == "lab"
+    assert account_of({"default-resources": ["slurm_partition=main"]}) is None
 
 
 def test_a_login_node_without_slurm_is_told(place: Path, monkeypatch: pytest.MonkeyPatch):

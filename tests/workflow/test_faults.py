@@ -3,14 +3,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import polars as pl
 import pytest
-from workflow_helpers import SNAKEMAKE, TINY, environment, make_clone, snakemake, write_experiment
+from workflow_helpers import TINY, is_alive, make_clone, resume, snakemake, start, write_experiment
 
 pytestmark = pytest.mark.slow
 SUMS = "experiments/tiny/uncertainty/sums"
@@ -32,13 +30,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return {name: (clone / name).read_bytes() for name in (*SHARDS, TARGET)}
 
 
-def start(clone: Path) -> subprocess.Popen:
-    command = [*SNAKEMAKE, "--profile", "profiles/ci", TARGET, "--config", "experiments=tiny", "threads=1"]
-    return subprocess.Popen(
-        command, cwd=clone, env=environment(clone), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-
-
 def wait_for_job(clone: Path, job: str, timeout: float = 180) -> int:
     """Wait until a job has its model and is at work; returns its process id."""
     status, log = (clone / f"logs/tiny/uncertainty/sums/{job}.{ending}" for ending in ("status.json", "log"))
@@ -52,13 +43,6 @@ def wait_for_job(clone: Path, job: str, timeout: float = 180) -> int:
     raise AssertionError(f"{job} was not seen running")
 
 
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def check_equal(clone: Path, undisturbed: dict[str, bytes]) -> None:
     for name, expected in undisturbed.items():
         assert (clone / name).read_bytes() == expected, name
@@ -69,7 +53,7 @@ def check_equal(clone: Path, undisturbed: dict[str, bytes]) -> None:
 @pytest.mark.parametrize("job", ["sample_shard-0001", "replay_shard-0001"])
 def test_a_killed_job_fails_the_run_and_the_next_run_gives_the_same_bytes(tmp_path, undisturbed, job):
     clone = make_clone(tmp_path, **SLOW)
-    head = start(clone)
+    head = start(clone, TARGET)
     os.kill(wait_for_job(clone, job), signal.SIGKILL)
     assert head.wait(timeout=300) != 0
     done = snakemake(clone, TARGET)
@@ -80,29 +64,17 @@ def test_a_killed_job_fails_the_run_and_the_next_run_gives_the_same_bytes(tmp_pa
 @pytest.mark.parametrize("job", ["sample_shard-0001", "replay_shard-0001"])
 def test_a_killed_head_takes_its_jobs_along_and_resume_gives_the_same_bytes(tmp_path, undisturbed, job):
     clone = make_clone(tmp_path, **SLOW)
-    head = start(clone)
+    head = start(clone, TARGET)
     pid = wait_for_job(clone, job)
     head.kill()
     head.wait()
     deadline = time.monotonic() + 20
-    while alive(pid) and time.monotonic() < deadline:
+    while is_alive(pid) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not alive(pid), "the job outlived its head"
+    assert not is_alive(pid), "the job outlived its head"
     assert "lock" in snakemake(clone, TARGET).stdout.lower()
-    command = [
-        sys.executable,
-        "-m",
-        "tells.cli",
-        "resume",
-        "--profile",
-        "profiles/ci",
-        TARGET,
-        "--config",
-        "experiments=tiny",
-        "threads=1",
-    ]
-    done = subprocess.run(command, cwd=clone, env=environment(clone), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = resume(clone, TARGET)
+    assert done.returncode == 0, done.stdout
     check_equal(clone, undisturbed)
 
 

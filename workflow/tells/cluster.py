@@ -32,6 +32,7 @@ GPU_RULES = (
 )
 _PATIENCE_SECONDS = 120
 _PARTITION = re.compile(r"(?:^|[:,])slurm_partition=([\w.-]+)")
+_ACCOUNT = re.compile(r"(?:^|[:,])slurm_account=([\w.-]+)")
 _RULE = re.compile(r"^(\w+):")
 # Runs on a node, so it may use nothing but Python until it knows what is there.
 _QUESTION = """
@@ -88,7 +89,7 @@ def examine_cluster(root: Path, profile: Path, gpu_rules: Sequence[str] = GPU_RU
     findings = list(_unfit(wanted, known, profile))
     if not findings:
         for name, gpu in wanted.items():
-            findings += _asked_node(root, name, gpu=gpu)
+            findings += _asked_node(root, name, gpu=gpu, account=account_of(settings))
     return findings
 
 
@@ -114,6 +115,12 @@ def partitions_of(settings: Mapping[str, Any], gpu_rules: Sequence[str] = GPU_RU
     if default is not None and set(gpu_rules) - placed:
         wanted[default] = True
     return wanted
+
+
+def account_of(settings: Mapping[str, Any]) -> str | None:
+    """The account that a profile's jobs are charged to, where it names one."""
+    found = [_ACCOUNT.search(entry) for entry in _entries(settings.get("default-resources"))]
+    return next((one[1] for one in found if one), None)
 
 
 def _entries(value: Any) -> list[str]:
@@ -166,11 +173,11 @@ def _unfit(wanted: Mapping[str, bool], known: Mapping[str, Partition], profile: 
             yield Finding("error", what, f"partitions with GPUs: {fit}")
 
 
-def _asked_node(root: Path, partition: str, *, gpu: bool) -> list[Finding]:
+def _asked_node(root: Path, partition: str, *, gpu: bool, account: str | None) -> list[Finding]:
     """What a job in the partition sees."""
     folders = [str(root.resolve()), *([str(hub_cache_folder())] if hub_cache_folder().exists() else [])]
     command = ["srun", "--partition", partition, "--ntasks", "1", "--mem", "1000", "--time", "5", "--chdir", folders[0]]
-    command += ["--gpus", "1"] if gpu else []
+    command += [*(["--gpus", "1"] if gpu else []), *(["--account", account] if account else [])]
     environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     try:
         done = subprocess.run(

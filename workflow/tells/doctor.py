@@ -37,7 +37,7 @@ from tells.examination import (
 from tells.servers import server_findings
 from tells.storage import disk_findings, trait_findings
 
-__all__ = ["Finding", "Gpu", "examine", "format_findings", "outdated_results", "visible_gpus"]
+__all__ = ["Finding", "Gpu", "examine", "format_findings", "outdated_results", "pool_findings", "visible_gpus"]
 
 _FOLDERS = ("experiments", "resources", "logs")
 _ALWAYS = ("polars", "scikit-learn", "torch", "transformers")
@@ -111,6 +111,26 @@ def examine(
     findings += disk_findings(root, experiments, question_sets)
     findings += outdated_results(root, experiments)
     return sorted(dict.fromkeys(findings), key=lambda finding: finding.severity != "error")
+
+
+def pool_findings(experiments: Mapping[str, Experiment], gpus: int | None) -> list[Finding]:
+    """Experiments whose model takes more GPUs than a run shares out; Snakemake would lower the request without a word.
+
+    Args:
+        experiments: the experiments that are to be run, by name.
+        gpus: the run's `--resources gpu=N`; None where it sets no limit.
+    """
+    wide = {name: one.engine for name, one in experiments.items() if one.engine.kind == "vllm"}
+    return [
+        Finding(
+            "error",
+            f"engine.tensor_parallel_size is {engine.tensor_parallel_size}, but this run shares out {gpus} GPU(s) "
+            f"({_of([name])})",
+            f"add --resources gpu={engine.tensor_parallel_size}, or raise gpu in the profile",
+        )
+        for name, engine in wide.items()
+        if gpus is not None and engine.tensor_parallel_size > gpus
+    ]
 
 
 def format_findings(findings: Iterable[Finding]) -> str:

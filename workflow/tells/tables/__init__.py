@@ -1,6 +1,7 @@
 """Files that say what they are: atomic writes, checked schemas, metadata in every table and tensor file."""
 
 from tells.tables.files import (
+    DiskFullError,
     ForeignFileError,
     TableError,
     file_digest,
@@ -19,6 +20,7 @@ from tells.tables.schemas import SCHEMAS
 
 __all__ = [
     "SCHEMAS",
+    "DiskFullError",
     "ForeignFileError",
     "TableError",
     "file_digest",

@@ -7,10 +7,12 @@ Every read names the file in its error.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,12 +35,17 @@ class ForeignFileError(TableError):
     """A file is whole, but does not carry the metadata this workflow writes."""
 
 
+class DiskFullError(OSError):
+    """There is no room for a file, or the user's quota is used up; what stood at its path before stands there still."""
+
+
 @contextlib.contextmanager
 def write_atomically(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; rename it there when the block ends without an error.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written; nothing is left behind.
+        DiskFullError: the disk is full; nothing is left behind.
+        OSError: the folder cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,8 +55,23 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
+    except Exception as error:
+        if not _tells_of_a_full_disk(error):
+            raise
+        temporary.unlink(missing_ok=True)
+        left = shutil.disk_usage(path.parent).free / 1e6
+        raise DiskFullError(
+            f"{path} could not be written, the disk is full ({left:.1f} MB left without it): make room there and run "
+            "again; what is finished stays"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _tells_of_a_full_disk(error: Exception) -> bool:
+    """Whether a writer met a full disk; those written in Rust give the operating system's error in words alone."""
+    codes = (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "errno", None) in codes or any(f"(os error {code})" in str(error) for code in codes)
 
 
 def file_digest(path: str | Path) -> str:

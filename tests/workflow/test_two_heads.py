@@ -1,0 +1,46 @@
+"""Two snakemake processes in one clone: never both on one experiment, side by side on two."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from workflow_helpers import TINY, make_clone, snakemake, start, write_experiment
+
+pytestmark = pytest.mark.slow
+SUMS = "uncertainty/sums"
+# Long enough that the first is at work while the second comes and goes.
+LONG = {**TINY, "engine": {**TINY["engine"], "batch_size": 1}}
+LONG["uncertainty"] = {**TINY["uncertainty"], "max_new_tokens": 2500}
+
+
+def _wait_for_sampling(clone: Path) -> Path:
+    status = clone / f"logs/tiny/{SUMS}/sample_shard-0000.status.json"
+    deadline = time.monotonic() + 180
+    while not status.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert json.loads(status.read_text())["state"] == "running"
+    return status
+
+
+def test_a_second_head_is_refused_on_the_same_experiment_and_works_on_another(tmp_path: Path):
+    clone = make_clone(tmp_path, **LONG)
+    write_experiment(clone, {**TINY, "seed": 4}, name="other")
+    model = snakemake(clone, "resources/models/tiny-random/model.json")
+    assert model.returncode == 0, model.stdout
+    target = f"experiments/tiny/{SUMS}/shards/samples-0000.parquet"
+    first = start(clone, target)
+    status = _wait_for_sampling(clone)
+
+    refused = snakemake(clone, target)
+    assert refused.returncode != 0
+    assert "LockException" in refused.stdout
+    assert "tells resume" in refused.stdout or "--unlock" in refused.stdout
+
+    beside = snakemake(clone, f"experiments/other/{SUMS}/labels.parquet", experiment="other")
+    assert beside.returncode == 0, beside.stdout
+    assert json.loads(status.read_text())["state"] == "running", "the first was over before the second had ended"
+    assert first.wait(timeout=600) == 0
+    assert (clone / target).exists()
