@@ -11,6 +11,7 @@ configfile: "config/config.yaml"
 report: "workflow/report/workflow.rst"
 
 
+include: "rules/arrays.smk"
 include: "rules/graph.smk"
 include: "rules/common.smk"
 include: "rules/models.smk"
