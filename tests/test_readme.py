@@ -59,7 +59,7 @@ from tells.traits.vetting import Outcome, StageCount, Survivors, Thresholds, Vet
 PAGES = [
     *("README.md", "CHANGELOG.md", "config/README.md", "config/questions/README.md", "config/benchmarks/README.md"),
     *("docs/outputs.md", "docs/workflow.md", "docs/errors.md", "docs/safety.md", "docs/sharing.md", "docs/served.md"),
-    *("docs/dashboard.md", "docs/report.md"),
+    *("docs/dashboard.md", "docs/report.md", "docs/cluster.md", "docs/scale.md"),
 ]
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 FILE_BLOCK = re.compile(
@@ -279,6 +279,31 @@ def test_the_graphs_show_every_rule_and_no_other():
         for name in re.findall(r"^(?:rule|checkpoint) (\w+):", path.read_text(), flags=re.MULTILINE)
     }
     assert nodes == rules - {"uncertainty", "traits", "safety", "vectors", "steering", "report", "prepare"}
+
+
+def rules_of_the_workflow() -> dict[str, str]:
+    """Text of every rule that has resources, by its name."""
+    texts = [path.read_text() for path in (ROOT / "rules").glob("*.smk")]
+    parts = [part for text in texts for part in re.split(r"(?m)^(?=(?:rule|checkpoint) )", text)[1:]]
+    return {re.match(r"\w+ (\w+):", part)[1]: part for part in parts}
+
+
+def test_the_table_of_what_rules_need_is_that_of_the_rules():
+    rows = re.search(r"\| rules \| GPU \|.*?\n\n", text_of("README.md"), flags=re.DOTALL)[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows if row]
+    named = {name: row for row in cells for name in re.findall(r"`(\w+)`", row[0])}
+    rules = rules_of_the_workflow()
+    assert named.keys() <= rules.keys()
+    others = next(row for row in cells if row[0] == "all others")
+    for name, text in rules.items():
+        row = named.get(name, others)
+        assert bool(row[1]) == bool(re.search(r"\n\s+gpu=", text)), f"GPU of {name}"
+        assert ("`threads`" in row[2]) == bool(re.search(r"threads: (SITE.threads|sampling_threads)", text)), name
+        for column, resource in ((3, "mem_mb"), (4, "runtime")):
+            given = re.search(rf"{resource}=growing\((\d+)\)", text)
+            numbers = [int(number) for number in re.findall(r"\d+", row[column])]
+            if given and numbers:
+                assert min(numbers) <= int(given[1]) <= max(numbers), f"{resource} of {name}"
 
 
 def notebooks() -> list[str]:

@@ -14,7 +14,7 @@ from cluster import Cluster
 from workflow_helpers import SNAKEMAKE, environment
 
 # As a user would start it, but for the pauses between looks, which suit a cluster with a longer queue.
-PAUSES = ("--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2")
+PAUSES = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1")
 
 
 @dataclass(frozen=True)
