@@ -18,7 +18,7 @@ SHARDS = [
 TARGET = f"{SUMS}/replay.parquet"
 # Long enough that a kill meets a job at work.
 SLOW = {**TINY, "engine": {**TINY["engine"], "batch_size": 1}}
-SLOW["uncertainty"] = {**TINY["uncertainty"], "max_new_tokens": 150}
+SLOW["uncertainty"] = {**TINY["uncertainty"], "max_new_tokens": 150, "shard_size": 6}
 
 
 @pytest.fixture(scope="module")

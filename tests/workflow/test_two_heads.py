@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 SUMS = "uncertainty/sums"
 # Long enough that the job can be halted while it samples.
 LONG = {**TINY, "engine": {**TINY["engine"], "batch_size": 1}}
-LONG["uncertainty"] = {**TINY["uncertainty"], "max_new_tokens": 400}
+LONG["uncertainty"] = {**TINY["uncertainty"], "max_new_tokens": 400, "shard_size": 12}
 
 
 def _halted_job(clone: Path) -> int:
