@@ -13,7 +13,8 @@ from workflow_helpers import ROOT, make_clone, snakemake
 
 from tells.cluster import GPU_RULES
 
-pytestmark = pytest.mark.slow
+# Building both runs takes minutes.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 EXPERIMENT = "smoke"
 OUTPUTS = f"experiments/{EXPERIMENT}"
 
@@ -60,13 +61,6 @@ def _rule(status: dict) -> str:
     return status["job"].partition("-")[0]
 
 
-def test_every_file_is_that_of_the_local_run(clustered: SlurmRun, local: Path):
-    expected, found = _files(local), _files(clustered.clone)
-    assert {"traits/results.json", "uncertainty/results.json", "safety/results.json"} <= {*expected}
-    assert [*found] == [*expected]
-    assert [name for name in expected if found[name] != expected[name]] == []
-
-
 def test_every_job_is_one_of_slurm_and_its_metadata_says_which(clustered: SlurmRun):
     ends = {job["number"]: job["state"] for job in clustered.slurm.jobs()}
     jobs = _on_slurm(clustered)
@@ -90,3 +84,10 @@ def test_shards_of_a_collection_went_as_one_array(clustered: SlurmRun):
     tasks = [job for job in clustered.slurm.jobs() if "rule_sample_shard" in job["comment"]]
     arrays = [job["id"].partition("_")[0] for job in tasks if "_" in job["id"]]
     assert max(arrays.count(array) for array in arrays) >= 2, tasks
+
+
+def test_every_file_is_that_of_the_local_run(clustered: SlurmRun, local: Path):
+    expected, found = _files(local), _files(clustered.clone)
+    assert {"traits/results.json", "uncertainty/results.json", "safety/results.json"} <= {*expected}
+    assert [*found] == [*expected]
+    assert [name for name in expected if found[name] != expected[name]] == []

@@ -187,7 +187,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(pl.DataFrame, "write_parquet", lambda _, file, **__: disk_is_full(file))
     monkeypatch.setattr("safetensors.numpy.save_file", lambda _, file, **__: disk_is_full(file))
     monkeypatch.setattr(Path, "write_text", lambda file, *_, **__: disk_is_full(file))
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(files.DiskFullError, match="the disk is full"):
         WRITERS[name](path)
     assert os.listdir(tmp_path) == ([name] if existing else [])
     assert not existing or path.read_bytes() == b"old"
@@ -200,7 +200,7 @@ def test_a_disk_that_is_full_when_the_file_is_closed_leaves_nothing_behind(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(files.os, "fsync", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(files.DiskFullError, match="the disk is full"):
         WRITERS["results.json"](tmp_path / "results.json")
     assert os.listdir(tmp_path) == []
 

@@ -111,6 +111,7 @@ def _jobs(root: Path, experiment: Experiment, asked: Sequence[Collection]) -> It
             yield rule, 1
     for study in studies:
         yield f"analyse_{study}", 1
+    yield "draw_figures", len(studies)
 
 
 def _uncertainty(experiment: Experiment, one: Collection) -> Iterator[tuple[str, int | None]]:
