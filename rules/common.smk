@@ -38,8 +38,7 @@ if broken:
 COLLECTIONS = sorted({name for experiment in EXPERIMENTS.values() for name in experiment.collections()})
 # Of all jobs that could start, those for the GPU go first: it is what takes the time, and judges work beside it.
 GPU_FIRST = 10
-# Without `--sdm conda` nobody asks for it, and Snakemake would work it out for every job.
-ENVIRONMENT = f"../envs/{SITE.environment}.yaml" if workflow.deployment_settings.deployment_method else None
+ENVIRONMENT = f"../envs/{SITE.environment}.yaml"
 FOLDER = "experiments/{experiment}/{study}/{collection}"
 COLLECTION = "experiments/{experiment}/uncertainty/{collection}"
 STUDY = "experiments/{experiment}/uncertainty"
