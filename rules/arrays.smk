@@ -19,7 +19,7 @@ TASK, FIRST = (os.environ.get(f"SLURM_ARRAY_TASK_{name}") for name in ("ID", "MI
 if CALLS and TASK and TASK != FIRST:
     from snakemake_executor_plugin_slurm_jobstep import _decompress_array_task_call
 
-    os.execv("/bin/sh", ["sh", "-c", _decompress_array_task_call(CALLS, int(TASK))])
+    os.execvp("sh", ["sh", "-c", _decompress_array_task_call(CALLS, int(TASK))])
 
 if "snakemake_executor_plugin_slurm" in sys.modules:
     sys.modules["snakemake_executor_plugin_slurm"].pending_jobs_for_rule = lambda dag, rule: 0
