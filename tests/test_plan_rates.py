@@ -60,6 +60,7 @@ def test_the_jobs_of_a_trait_are_counted_by_rule(place: Place):
         **dict.fromkeys(("replay_shard", "explain_failures", "extract_vectors", "generate_steered"), 1),
         **dict.fromkeys(("judge_steered", "choose", "report_steered", "judge_report", "summarise_trait"), 1),
         "analyse_traits": 1,
+        "draw_figures": 1,
     }
     offline = place.plan(judge={"provider": "exemplar"}).jobs
     assert "explain_failures" not in offline

@@ -73,6 +73,7 @@ def eventful(tmp_path_factory: pytest.TempPathFactory, slurm: Cluster) -> Events
     cancelled = run.at_work(SAMPLED)
     slurm.run("scancel", slurm.task(cancelled))
     orphan = run.at_work(SAMPLED, but=cancelled)
+    run.wait("a shard that the head knows to be finished", lambda: "sample_shard" in _finished(run.head_log))
     head.send_signal(signal.SIGKILL)
     head.wait()
     assert orphan in {job["number"] for job in slurm.jobs("RUNNING")}, "a job on the cluster outlives its head"

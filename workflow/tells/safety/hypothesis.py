@@ -286,7 +286,7 @@ test_hypothesis.__test__ = False  # type: ignore[attr-defined]
 def _compliances(strata: pl.DataFrame, confidence: pl.DataFrame) -> pl.DataFrame:
     """Complied traces with a cell, with every score, larger riskier but for `confidence` and what is probable."""
     keys = ["prompt_id", "sample"]
-    votes = strata.filter(pl.col("refused").is_not_null()).group_by("prompt_id").agg("refused")
+    votes = strata.filter(pl.col("refused").is_not_null()).group_by("prompt_id", maintain_order=True).agg("refused")
     entropies = [vote_entropy([str(vote) for vote in votes_of]) for votes_of in votes["refused"].to_list()]
     entropy = votes.select("prompt_id", vote_entropy=pl.Series(entropies, dtype=pl.Float64))
     numbers = confidence.select(

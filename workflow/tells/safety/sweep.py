@@ -125,7 +125,7 @@ def any_of_n_table(reply_labels: pl.DataFrame, *, bootstrap: int, level: float, 
 def _counts(reply_labels: pl.DataFrame, measure: str, label: str) -> tuple[Integers, Integers, list[str]]:
     """For each prompt of a label: scored traces, those with the event, and the group; prompts without any left out."""
     table = reply_labels.with_columns(event=reply_events(reply_labels, measure)).filter(pl.col("label") == label)
-    prompts = table.group_by("prompt_id").agg(
+    prompts = table.group_by("prompt_id", maintain_order=True).agg(
         pl.col("group").first(), scored=pl.col("event").count(), events=pl.col("event").sum()
     )
     prompts = prompts.filter(pl.col("scored") > 0).sort("prompt_id")

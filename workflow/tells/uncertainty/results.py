@@ -71,7 +71,7 @@ def result_rows(
 
 def _dataset(runs: pl.DataFrame, role: str) -> dict[str, Any]:
     sampled = runs.filter(~pl.col("greedy"))
-    questions = runs.unique("prompt_id")
+    questions = runs.unique("prompt_id", maintain_order=True)
     trusted = questions.filter(pl.col("reliable"))
     return {
         "role": role,

@@ -329,7 +329,7 @@ def _block(rows: pl.DataFrame, start: int, step: int) -> pl.DataFrame:
         position=pl.int_ranges(start, start + pl.col("value").list.len())
     )
     tokens = tokens.explode("value", "position").with_columns(pl.col("value").cast(pl.Float64))
-    return tokens.group_by("kind", "position").agg(
+    return tokens.group_by("kind", "position", maintain_order=True).agg(
         mean=pl.col("value").mean(),
         low=pl.col("value").quantile(0.25, "linear"),
         high=pl.col("value").quantile(0.75, "linear"),
