@@ -178,7 +178,8 @@ def _subtitle(curve: str, rows: pl.DataFrame, records: _Records) -> str:
     runs, questions = (span(rows[column].to_list()) for column in ("n_rows", "n_questions"))
     bare = rows["low"].null_count() == rows.height
     bands = "no band" if bare else f"bands: {levels_of(rows['level'])} pointwise, by question"
-    of = [_of_score(records, row).get("auroc") for row in rows.unique("score", maintain_order=True).iter_rows(named=True)]
+    scores = rows.unique("score", maintain_order=True)
+    of = [_of_score(records, row).get("auroc") for row in scores.iter_rows(named=True)]
     levels = pl.Series([one["level"] for one in of if one and one["low"] is not None], dtype=pl.Float64)
     ends = f"brackets: {levels_of(levels)} interval of AUROC, by question" if levels.len() else "AUROC without interval"
     sized = "; points by runs in the bin" if curve == "reliability" else ""
