@@ -13,13 +13,16 @@ report: "workflow/report/workflow.rst"
 
 include: "rules/arrays.smk"
 include: "rules/graph.smk"
+include: "rules/scheduler.smk"
 include: "rules/common.smk"
+include: "rules/inputs.smk"
 include: "rules/engines.smk"
 include: "rules/models.smk"
 include: "rules/sampling.smk"
 include: "rules/uncertainty.smk"
 include: "rules/traits.smk"
 include: "rules/safety.smk"
+include: "rules/agreement.smk"
 include: "rules/report.smk"
 
 
@@ -36,6 +39,7 @@ localrules:
     uncertainty,
     traits,
     safety,
+    agreement,
     report,
     vectors,
     steering,
@@ -59,6 +63,7 @@ if SITE.judge_on_head and clusters_by_judge():
 
     localrules:
         cluster,
+        cluster_steered,
 
 
 rule all:
@@ -84,6 +89,12 @@ rule safety:
     """The safety study of every experiment."""
     input:
         study_results("safety"),
+
+
+rule agreement:
+    """All signals of all studies in one table, of every experiment that asks for it or has two studies."""
+    input:
+        agreements(),
 
 
 rule report:

@@ -5,10 +5,12 @@ Gives   nothing; changes how long Snakemake takes, not what it does
 
 import functools
 import gc
+import sys
 
 import smart_open
 import snakemake.common
 import snakemake.dag
+import snakemake.jobs
 import snakemake.rules
 
 # The graph is made of objects that stay: to look among them for garbage again and again takes an eighth of the time.
@@ -31,6 +33,39 @@ def look_for_script_once(processor, job):
 
 
 snakemake.dag.ScriptProcessor.process_job = look_for_script_once
+
+
+# Whether a file has a mark is asked millions of times, each time through an abstract class.
+def is_flagged(value, flag):
+    flags = getattr(value, "flags", None)
+    return bool(flags) and bool(flags.get(flag))
+
+
+for name, part in list(sys.modules.items()):
+    if name.partition(".")[0] == "snakemake" and hasattr(part, "is_flagged"):
+        part.is_flagged = is_flagged
+
+# A rule's environment is the same for all its jobs: its name needs no parameters of theirs.
+expand_environment = snakemake.jobs.Job.conda_env_spec.fget
+environments = {}
+
+
+def environment_of_rule(job):
+    if job.rule.name not in environments:
+        environments[job.rule.name] = expand_environment(job)
+    return environments[job.rule.name]
+
+
+snakemake.jobs.Job.conda_env_spec = property(environment_of_rule)
+
+
+# Jobs that wait for a checkpoint are made anew when it ends. Making all of them anew each time any checkpoint ends, and
+# looking at the graph once more, is for input functions that ask for the name of their group, of which there are none.
+async def nothing_waits_for_groups(graph):
+    return False
+
+
+snakemake.dag.DAG.update_incomplete_input_expand_jobs = nothing_waits_for_groups
 
 
 def collect_garbage_again():

@@ -28,6 +28,8 @@ rule draw_figures:
         "logs/{experiment}/{study}/draw_figures.log",
     benchmark:
         "logs/{experiment}/{study}/draw_figures.tsv"
+    wildcard_constraints:
+        study=one_of(PARTS),
     conda:
         ENVIRONMENT
     threads: 1

@@ -15,6 +15,14 @@ from workflow_helpers import ROOT, add_models, make_clone, write_experiment
 
 NAME = "large"
 CATEGORY = "many"
+_EMPTY = '''"""Writes outputs and nothing else."""
+from pathlib import Path
+for output in snakemake.output:
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    Path(output).touch()
+Path(snakemake.log[0]).touch()
+'''
+_REAL = ("prompts.py",)
 
 
 def make_large_study(folder: Path, *, traits: int = 100, models: int = 10, **changes: Any) -> Path:
@@ -36,6 +44,15 @@ def make_large_study(folder: Path, *, traits: int = 100, models: int = 10, **cha
     entries = {f"model-{number:02d}": _random_model(number) for number in range(models)}
     add_models(clone, **entries)
     write_experiment(clone, {"models": list(entries), "seed": 1, "traits": {"collections": names, **changes}}, NAME)
+    return clone
+
+
+def make_empty_study(folder: Path, traits: int, models: int = 1) -> Path:
+    """Make a large study whose scripts do nothing, but for the one that makes prompts: the head is all that works."""
+    clone = make_large_study(folder, traits=traits, models=models)
+    for script in (clone / "workflow/scripts").glob("*.py"):
+        if script.name not in _REAL:
+            script.write_text(_EMPTY)
     return clone
 
 

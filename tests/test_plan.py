@@ -12,7 +12,7 @@ import yaml
 from rich.console import Console
 
 from tells.config import ConfigError, Experiment
-from tells.plan import Plan, Step, plan
+from tells.plan import Plan, Step, plan, plan_tables
 
 TRAIT = "epistemic/optimism"
 PAIRS, SEARCH, REPORT = 5, 4, 6
@@ -246,7 +246,7 @@ def test_samples_that_lie_ready_are_not_generated(place: Place):
 def show(found: Plan) -> str:
     console = Console(width=200)
     with console.capture() as capture:
-        console.print(found)
+        console.print(plan_tables(found))
     return capture.get()
 
 
@@ -311,3 +311,22 @@ def test_prompts_are_counted_as_far_as_they_are_known(place: Place):
 def test_random_vectors_may_answer_less_often(place: Place, given: int | None, report: int):
     steps = steps_of(place.plan(with_steer(random_samples=given)))
     assert steps["report_steered"].answers == 6 * (3 * 5 + 20 * report)
+
+
+def test_questions_that_are_steered_are_counted_in_every_arm(place: Place):
+    questions = {"questions": "config/questions/here.yaml"}
+    uncertainty = {"collections": {"here": questions, "there": {**questions, "role": "out_of_distribution"}}}
+    uncertainty |= {"samples": 3, "max_new_tokens": 20}
+    traits = {**TRAITS, "steer": None}
+    agreement = {"confidence_trait": TRAIT, "steer": {"questions": 8, "samples": 2, "random_directions": 4}}
+    found = place.plan(traits, uncertainty=uncertainty, agreement=agreement)
+    steps = [step for step in found.steps if step.stage == "steer_questions"]
+    assert [(step.collection, step.answers) for step in steps] == [("uncertainty/here", 8 * 2 * 7)]
+    assert steps[0].tokens == 8 * 2 * 7 * 20
+    rules = ("steer_questions", "grade_steered", "cluster_steered", "measure_steered_entropy", "measure_steered")
+    assert [found.jobs[rule] for rule in rules] == [1] * 5
+    (work,) = [one.work for one in found.hours if one.work.rule == "steer_questions"]
+    assert (work.model, work.amount) == ("small", steps[0].tokens)
+    agreement["steer"] |= {"questions": 100, "collections": ["there", "here"]}
+    steps = place.plan(traits, uncertainty=uncertainty, agreement=agreement).steps
+    assert [step.answers for step in steps if step.stage == "steer_questions"] == [11 * 2 * 7] * 2

@@ -18,7 +18,9 @@ import pytest
 import yaml
 from workflow_helpers import ROOT, SNAKEMAKE, environment, make_clone
 
+from tells.agreement.signals import all_signals
 from tells.config import JudgeConfig, Site
+from tells.config.agreement import AgreementConfig, QuestionSteeringConfig, ReplyClusteringConfig
 from tells.config.safety import (
     ConfidenceConfig,
     Kind,
@@ -59,7 +61,7 @@ from tells.traits.vetting import Outcome, StageCount, Survivors, Thresholds, Vet
 PAGES = [
     *("README.md", "CHANGELOG.md", "config/README.md", "config/questions/README.md", "config/benchmarks/README.md"),
     *("docs/outputs.md", "docs/workflow.md", "docs/errors.md", "docs/safety.md", "docs/sharing.md", "docs/served.md"),
-    *("docs/dashboard.md", "docs/report.md", "docs/cluster.md", "docs/scale.md"),
+    *("docs/dashboard.md", "docs/report.md", "docs/cluster.md", "docs/scale.md", "docs/agreement.md"),
 ]
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 FILE_BLOCK = re.compile(
@@ -272,20 +274,25 @@ def test_the_graphs_show_every_rule_and_no_other():
     nodes = set(re.findall(r"^ +(\w+) -", graph, flags=re.MULTILINE)) | set(
         re.findall(r"-> (\w+)$", graph, re.MULTILINE)
     )
+    rules = {*names_of_rules()}
+    targets = {"uncertainty", "traits", "safety", "agreement", "vectors", "steering", "report", "prepare"}
+    assert nodes == rules - targets
+
+
+def names_of_rules() -> list[str]:
+    """Names of all rules, those among them that are another rule on other files (`use rule … as`)."""
+    named = r"^(?:(?:rule|checkpoint) (\w+):|use rule \w+ as (\w+) with:)"
     files = [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]
-    rules = {
-        name
-        for path in files
-        for name in re.findall(r"^(?:rule|checkpoint) (\w+):", path.read_text(), flags=re.MULTILINE)
-    }
-    assert nodes == rules - {"uncertainty", "traits", "safety", "vectors", "steering", "report", "prepare"}
+    return ["".join(found) for path in files for found in re.findall(named, path.read_text(), flags=re.MULTILINE)]
 
 
 def rules_of_the_workflow() -> dict[str, str]:
-    """Text of every rule that has resources, by its name."""
+    """Text of every rule that has resources, by its name; of a rule on other files that of the rule it is."""
     texts = [path.read_text() for path in (ROOT / "rules").glob("*.smk")]
-    parts = [part for text in texts for part in re.split(r"(?m)^(?=(?:rule|checkpoint) )", text)[1:]]
-    return {re.match(r"\w+ (\w+):", part)[1]: part for part in parts}
+    parts = [part for text in texts for part in re.split(r"(?m)^(?=(?:rule|checkpoint|use rule) )", text)[1:]]
+    own = {found[1]: part for part in parts if (found := re.match(r"(?:rule|checkpoint) (\w+):", part))}
+    used = [found for part in parts if (found := re.match(r"use rule (\w+) as (\w+) with:", part))]
+    return {**own, **{found[2]: own[found[1]] for found in used}}
 
 
 def test_the_table_of_what_rules_need_is_that_of_the_rules():
@@ -455,6 +462,9 @@ SAFETY_COLLECTIONS = (
         (StoppingConfig, "`stopping`:"),
         (LabelConfig, "`labels`:"),
         (StrataConfig, "`strata`:"),
+        (AgreementConfig, "### `agreement`"),
+        (ReplyClusteringConfig, "`agreement.clustering`:"),
+        (QuestionSteeringConfig, "`agreement.steer`:"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
@@ -484,6 +494,9 @@ LABELS_HEADING = "### " + ", ".join(f"{name}_labels.parquet" for name in CLASSIF
         ("strata", "### strata.parquet"),
         ("online", "### shards/online-0000.parquet, online.parquet"),
         ("traces", "### results.parquet of the safety study"),
+        ("signals", "### signals.parquet"),
+        ("agreement", "### results.parquet of the agreement"),
+        ("outcomes", "### steering/{collection}/outcomes.parquet"),
     ],
 )
 def test_every_column_stands_in_the_section_of_its_table(kind, heading):
@@ -503,11 +516,8 @@ def test_the_files_and_the_examples_of_a_trait_are_those_that_are_read():
 
 def test_every_rule_and_target_is_named_on_the_page_of_the_workflow():
     text = text_of("docs/workflow.md")
-    files = [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]
-    rules = [
-        name for path in files for name in re.findall(r"^(?:rule|checkpoint) (\w+):", path.read_text(), re.MULTILINE)
-    ]
-    assert "judge_report" in rules
+    rules = names_of_rules()
+    assert {"judge_report", "cluster_steered"} <= {*rules}
     assert not [rule for rule in sorted(rules) if f"`{rule}`" not in text]
 
 
@@ -662,6 +672,50 @@ def test_the_defaults_that_the_page_of_the_study_names_are_the_defaults():
     assert f"(`top_logprobs`, {SafetyConfig.model_fields['top_logprobs'].default})" in text
 
 
+def of_agreement() -> str:
+    """The part of the page of outputs that is about the agreement of the studies."""
+    return text_of("docs/outputs.md").partition("## Of the agreement: ")[2].partition("## Pages and pictures")[0]
+
+
+def test_every_key_of_the_files_of_the_agreement_is_explained():
+    from agreement_helpers import SETTINGS, facts, planted, signal, steered
+
+    from tells.agreement.results import analyse
+
+    told = {"direction": "", "projected": False, "windows": {}, "labels_by": {}}
+    content = analyse(
+        planted(0, questions=12),
+        facts([signal("informative"), signal("copy")]),
+        confidence_trait="a/b",
+        settings=SETTINGS,
+        steered=[steered(0, questions=12)],
+    ).content
+    steering = content["confidence_direction"]["steering"]
+    lists = {name for key in ("collections", "means", "changes") for name in steering[key][0]}
+    record, combined, correlated = (content[key][0] for key in ("records", "combined", "correlations"))
+    names = {*content, *record, *combined, *correlated, *content["cells"][0], *content["tests"], *told}
+    names |= {*lists, *steering, *content["confidence_direction"], *content["signals"][0], *content["outcomes"][0]}
+    text = of_agreement()
+    assert not [name for name in sorted(names) if f"`{name}`" not in text]
+
+
+def test_every_signal_and_outcome_is_defined_on_the_page_of_the_agreement():
+    from tells.agreement.signals import OUTCOMES
+
+    text = text_of("docs/agreement.md").replace("TRAIT", "a/b")
+    names = [*(signal.name for signal in all_signals(["a/b"])), *(outcome.name for outcome in OUTCOMES)]
+    assert not [name for name in names if f"`{name}`" not in text]
+
+
+def test_the_defaults_that_the_page_of_the_agreement_names_are_the_defaults():
+    text = text_of("docs/agreement.md")
+    assert f"{AgreementConfig().permutations:,} times" in text
+    assert "Under 10 groups, or 5 with either class" in text
+    from tells.agreement import combined
+
+    assert (combined.LEAST_GROUPS, combined._LEAST_OF_A_CLASS) == (10, 5)
+
+
 def test_every_column_of_the_agreement_with_people_is_named():
     assert {"n", "n_false", "n_missed", "n_unclear", "n_undecided", "f1_at_worst", "kappa"} <= {*AGREEMENT_SCHEMA}
     section = section_of("docs/outputs.md", "### label_sheet.csv, label_sheet.key.json")
@@ -775,6 +829,9 @@ def test_the_messages_of_the_error_page_are_those_of_the_code():
         *("the longest prompt and max_new_tokens are ", "ended a run after", "gives no token ids"),
         *("kind served needs base_url", "of a server, but kind is", "must hold no user, password or query"),
         *("which a server cannot do", "a server does not change hidden states"),
+        *("which is not replayed here (replay_positions)", "no window of the ", "there is no split"),
+        *("no direction was chosen:", "there is nothing to group by meaning (traits.rollouts)", "extract the vectors "),
+        *("raise agreement.permutations", "is told by an offline stand-in", "agreement.projections "),
     ):
         assert words in text, words
         assert words in source, words

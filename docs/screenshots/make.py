@@ -24,6 +24,7 @@ PAGES = {
     "uncertainty": "uncertainty?experiment=demo&dataset=sums",
     "traits": "traits?experiment=demo",
     "safety": "safety?experiment=demo",
+    "agreement": "agreement?experiment=demo",
     "compare": "compare",
     "files": "files?experiment=demo",
 }

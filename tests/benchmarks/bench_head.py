@@ -2,7 +2,7 @@
 
 The scripts are replaced by one that writes empty outputs, so that jobs take next to nothing and the head can be told
 apart from them. Once all at once, and once with the prompts prepared first: after each checkpoint Snakemake goes
-through its whole graph again.
+through its graph again.
 """
 
 from __future__ import annotations
@@ -18,20 +18,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from large_study import NAME, make_large_study
+from large_study import NAME, make_empty_study
 from workflow_helpers import SNAKEMAKE, environment
 
-SIZES = (5, 10, 20)
+SIZES = (10, 20, 40)
 MODELS = 1
 FOLDERS = ("experiments", "logs", ".snakemake/metadata")
-_EMPTY = '''"""Writes outputs and nothing else."""
-from pathlib import Path
-for output in snakemake.output:
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    Path(output).touch()
-Path(snakemake.log[0]).touch()
-'''
-_REAL = ("prompts.py",)
 
 
 @dataclass(frozen=True)
@@ -66,15 +58,6 @@ def run_head(clone: Path, *targets: str) -> Head:
     return Head(wall, processor, memory)
 
 
-def make_empty_study(folder: Path, traits: int) -> Path:
-    """A large study whose scripts do nothing, but for the one that makes prompts."""
-    clone = make_large_study(folder, traits=traits, models=MODELS)
-    for script in (clone / "workflow/scripts").glob("*.py"):
-        if script.name not in _REAL:
-            script.write_text(_EMPTY)
-    return clone
-
-
 def count_files(clone: Path) -> str:
     """Files below each folder, and what they take on disk."""
     told = []
@@ -102,7 +85,7 @@ def main() -> None:
     for traits in parser.parse_args().traits:
         for prepared in (False, True):
             with tempfile.TemporaryDirectory() as folder:
-                clone = make_empty_study(Path(folder), traits)
+                clone = make_empty_study(Path(folder), traits, MODELS)
                 head = run_head(clone, "prepare") + run_head(clone) if prepared else run_head(clone)
                 way = "prepare, then all" if prepared else "all at once"
                 print(

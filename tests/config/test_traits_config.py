@@ -118,7 +118,7 @@ def test_windows_are_the_response_its_beginning_and_the_last_prompt_token(place:
 
 
 @pytest.mark.parametrize(
-    "window", ["response[:0]", "response[:]", "response[2:]", "responses", "answer_end", "response[:16] ", "prompt"]
+    "window", ["response[:0]", "response[:]", "response[2:]", "responses", "think_end", "response[:16] ", "prompt"]
 )
 def test_what_is_no_window_is_said(place: Place, window: str):
     for traits in ({"window": window, "replay_positions": [window]}, {"replay_positions": ["response[:16]", window]}):
@@ -126,6 +126,13 @@ def test_what_is_no_window_is_said(place: Place, window: str):
         assert problem.key == "traits"
         assert problem.message.startswith(window)
         assert problem.message.endswith(f"{window}: a window is response[:N], response or prompt_last")
+
+
+def test_the_end_of_the_answer_can_be_replayed_for_the_agreement_but_is_no_window(place: Place):
+    replayed = ["response[:16]", "answer_end"]
+    assert place.load({"replay_positions": replayed}).traits.replay_positions == tuple(replayed)
+    problem = place.problem({"window": "answer_end", "replay_positions": replayed})
+    assert problem.message.endswith("answer_end: a window is response[:N], response or prompt_last")
 
 
 def test_the_window_that_is_extracted_must_be_replayed(place: Place):

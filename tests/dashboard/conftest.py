@@ -13,9 +13,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+from safety_page_helpers import served
 from workflow_helpers import ROOT, build_demo
 
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -31,6 +33,12 @@ _QUIET = (
 )
 # Words of the driver of a machine without a GPU; no page can help them.
 _DRIVER = re.compile(r"GL Driver Message|WebGL|GroupMarkerNotSet")
+
+
+@pytest.fixture
+def app(root: Path) -> Iterator[Any]:
+    """The app over the results that a module has planted in its `root`, within a request."""
+    yield from served(root)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,11 +42,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     plant(folder)
     return folder
-
-
-@pytest.fixture
-def app(root: Path) -> Iterator[Any]:
-    yield from served(root)
 
 
 def test_every_prompt_and_reply_is_blurred_and_stays_text(app: Any):

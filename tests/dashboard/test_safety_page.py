@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,11 +40,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     plant(folder)
     return folder
-
-
-@pytest.fixture
-def app(root: Path) -> Iterator[Any]:
-    yield from served(root)
 
 
 @pytest.fixture(scope="module")

@@ -304,4 +304,4 @@ def test_sizes_say_where_they_differ():
 
 
 def test_the_safety_study_has_a_report():
-    assert set(_REPORTS) == {"uncertainty", "traits", "safety"}
+    assert set(_REPORTS) == {"uncertainty", "traits", "safety", "agreement"}

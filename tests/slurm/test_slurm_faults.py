@@ -132,8 +132,10 @@ def test_resuming_ended_the_orphan_and_repeated_nothing_that_was_finished(eventf
     assert {job["number"]: job["state"] for job in jobs}[eventful.orphan] == "CANCELLED"
     assert "RUNNING" not in {job["state"] for job in jobs if job["name"] == dead}
     assert "sample_shard" in eventful.finished
+    # What SLURM completed counts: a shard can end between the head's last look at it and its death.
+    completed = [job["comment"] for job in jobs if job["state"] == "COMPLETED"]
     for rule in ("sample_shard", "replay_shard"):
-        assert [*eventful.finished, *_finished(told)].count(rule) == 3
+        assert sum(f"rule_{rule}" in comment for comment in completed) == 3, completed
 
 
 def test_a_drained_node_keeps_jobs_waiting_and_fails_none(eventful: Events):

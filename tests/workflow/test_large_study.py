@@ -1,11 +1,13 @@
-"""A study of generated traits on generated models: its jobs, and how they become known."""
+"""A study of generated traits on generated models: its jobs, how they become known, and what the head does for them."""
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 
 import pytest
-from large_study import NAME, experiment_names, make_large_study
+from large_study import NAME, experiment_names, make_empty_study, make_large_study
 from workflow_helpers import dry_run_jobs, snakemake
 
 pytestmark = pytest.mark.slow
@@ -36,3 +38,15 @@ def test_once_the_prompts_are_prepared_a_dry_run_lists_the_jobs_of_shards_too(cl
     assert (jobs["sample_shard"], jobs["replay_shard"], jobs["prompts"]) == (2 * PLACES, 2 * PLACES, 0)
     done = snakemake(clone, "-n", experiment=NAME)
     assert "will result in alteration of the DAG" not in done.stdout
+
+
+def test_the_head_looks_at_ready_jobs_once_a_job_and_once_a_second(tmp_path: Path):
+    clone = make_empty_study(tmp_path / "clone", traits=4)
+    began = time.monotonic()
+    done = snakemake(clone, "--verbose", experiment=NAME)
+    seconds = time.monotonic() - began
+    assert "(100%) done" in done.stdout, done.stdout[-3000:]
+    jobs = len(re.findall(r"Finished jobid:", done.stdout))
+    looks = len(re.findall(r"Ready jobs: \d+", done.stdout))
+    assert jobs > 50
+    assert looks <= jobs + seconds

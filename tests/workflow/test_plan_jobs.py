@@ -16,9 +16,12 @@ PROMPTS = [f"experiments/tiny/{place}/prompts.parquet" for place in (*ASKED, "sa
 
 
 def definition(judge: dict, **changes: object) -> dict:
-    """All three studies on a tiny model; two traits, one of them steered."""
+    """All three studies on a tiny model and the agreement between them; two traits, one of them steered."""
     studies = {"traits": tiny_traits()["traits"], "safety": tiny_safety(**changes)["safety"]}
-    return {**TINY, "judge": judge, **studies, "uncertainty": {**TINY["uncertainty"], "p_true": True}}
+    steer = {"questions": 8, "samples": 2, "random_directions": 1}
+    agreement = {"confidence_trait": "behavioral/formality", "steer": steer}
+    uncertainty = {**TINY["uncertainty"], "p_true": True}
+    return {**TINY, "judge": judge, **studies, "agreement": agreement, "uncertainty": uncertainty}
 
 
 def counted(clone: Path) -> dict[str, int | None]:

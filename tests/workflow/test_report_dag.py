@@ -35,7 +35,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_experiment(clone, DEFINITION)
     # Without the rules that make them, the files of the studies are there to be taken as they are.
     text = (clone / "Snakefile").read_text()
-    (clone / "Snakefile").write_text(re.sub(r'include: "rules/(?!graph|common|engines|report)\w+\.smk"\n', "", text))
+    others = r'include: "rules/(?!graph|common|inputs|engines|report)\w+\.smk"\n'
+    (clone / "Snakefile").write_text(re.sub(others, "", text))
     done = snakemake(clone)
     assert done.returncode == 0, done.stdout
     return clone

@@ -7,6 +7,8 @@ from tells.tables import make_metadata, read_json, read_metadata, read_table, wr
 from tells.uncertainty.clustering import cluster_runs
 
 settings = snakemake.params.settings
+# A writer's file in the judge's cache is its own: both jobs of a collection may run at once.
+asked = "entailment" if snakemake.rule == "cluster" else "steered-entailment"
 
 with job(snakemake.log[0], snakemake.output) as report:
     prompts = read_table(snakemake.input.prompts, "prompts")
@@ -29,7 +31,7 @@ with job(snakemake.log[0], snakemake.output) as report:
         models["judge"] = judge_of(
             snakemake.wildcards.experiment,
             snakemake.config,
-            writer=f"{snakemake.wildcards.experiment}/{snakemake.wildcards.collection}/entailment",
+            writer=f"{snakemake.wildcards.experiment}/{snakemake.wildcards.collection}/{asked}",
         )
         report.follow(lambda: vars(models["judge"].usage))
     clusters, relations, diagnostics = cluster_runs(

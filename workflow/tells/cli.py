@@ -130,12 +130,12 @@ def _doctor(chosen: argparse.Namespace) -> int:
 
 
 def _plan(chosen: argparse.Namespace) -> int:
-    from tells.plan import plan, read_statuses
+    from tells.plan import plan, plan_tables, read_statuses
 
     _, experiments = load_workflow(Path.cwd(), _override(chosen.experiments))
     statuses = read_statuses(Path("logs"))
     for experiment in experiments.values():
-        console_of().print(plan(Path.cwd(), experiment, statuses))
+        console_of().print(plan_tables(plan(Path.cwd(), experiment, statuses)))
     return 0
 
 

@@ -28,6 +28,7 @@ GPU_RULES = (
     "ask_p_true",
     "generate_steered",
     "report_steered",
+    "steer_questions",
     "ask_guard",
 )
 _PATIENCE_SECONDS = 120

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tells.config import ConfigError, Experiment, ModelEntry
+from tells.config.references import replies_are_clustered
 from tells.tables import ForeignFileError, TableError, read_json, read_metadata
 from tells.tables.metadata import outdated
 
@@ -97,6 +98,8 @@ def needed_models(experiments: Mapping[str, Experiment], question_sets: Question
             for classifier in labels.classifiers:
                 if model := getattr(labels, f"{classifier}_model", None):
                     needed[model][name] = None
+        if definition.agreement and replies_are_clustered(definition):
+            needed[definition.agreement.clustering.model][name] = None
     return {model: list(names) for model, names in needed.items()}
 
 

@@ -106,6 +106,51 @@ STAGES: dict[str, Stage] = {
         ),
     ),
     "analyse_safety": Stage(1, ("safety/results.py",)),
+    "cluster_replies": Stage(
+        1,
+        (
+            "agreement/reply_clusters.py",
+            *_modules("uncertainty", "answers clustering entailment"),
+            *_modules("judge", "embedding bert"),
+        ),
+    ),
+    "train_answer_probes": Stage(
+        1,
+        (
+            *_modules("agreement", "answer_probes signals"),
+            *_modules("uncertainty", "probe* runs splits threshold"),
+        ),
+    ),
+    "measure_signals": Stage(
+        1,
+        (
+            *_modules("agreement", "study_rows *_signals inputs signals measure reply_clusters"),
+            *_modules("uncertainty", "probe_files probe_targets entropy"),
+            *_modules("traits", "pair_design candidates"),
+            *_modules("safety", "confidence labelling"),
+            "models/spans.py",
+        ),
+    ),
+    "analyse_agreement": Stage(
+        1,
+        (
+            *_modules("agreement", "signals cells resampling block_permutation records combined correlations"),
+            *_modules("agreement", "confidence_direction steering_changes results notes"),
+            "uncertainty/probe_targets.py",
+            "stats/*.py",
+        ),
+    ),
+    "steer_questions": Stage(
+        1,
+        (
+            *_MODEL,
+            *_STEERING,
+            *_modules("agreement", "steered_runs projection_signals"),
+            "models/confidence.py",
+            "uncertainty/probe_targets.py",
+        ),
+    ),
+    "measure_steered": Stage(1, _modules("agreement", "steered_outcomes")),
     "draw_figures": Stage(1, _PAGES),
     "write_report": Stage(1, _PAGES),
     "project": Stage(2, (*_MODEL, "models/measures.py", "traits/projection.py", "traits/candidates.py")),

@@ -31,6 +31,7 @@ def disk_findings(root: Path, experiments: Mapping[str, Experiment], question_se
             runs = None if questions is None else questions * (definition.uncertainty.samples + 1)
             needed += max(0, (state_bytes(root, definition, "uncertainty", runs) or 0) - _stored_bytes(folder))
     needed += sum(_trait_state_bytes(root, definition) for definition in experiments.values() if definition.traits)
+    needed += sum(_safety_state_bytes(root, definition) for definition in experiments.values() if definition.agreement)
     place = root / "experiments" if (root / "experiments").exists() else root
     free = shutil.disk_usage(place).free
     if needed > free:
@@ -85,6 +86,17 @@ def _trait_state_bytes(root: Path, experiment: Experiment) -> int:
     return needed
 
 
+def _safety_state_bytes(root: Path, experiment: Experiment) -> int:
+    """Size of the hidden states of an experiment's replies that are still to come, as far as prompts are known."""
+    needed, safety = 0, experiment.safety
+    for name, collection in safety.collections.items() if safety else ():
+        folder = root / f"experiments/{experiment.name}/safety/{name}"
+        prompts = _stored_prompts(folder) or collection.limit
+        runs = None if prompts is None else prompts * safety.samples
+        needed += max(0, (state_bytes(root, experiment, "safety", runs) or 0) - _stored_bytes(folder))
+    return needed
+
+
 def model_shape(root: Path, model: str) -> tuple[int, int] | None:
     """Layers and width of a model that lies ready."""
     try:
@@ -100,19 +112,24 @@ def count_questions(
     root: Path, folder: Path, collection: UncertaintyCollection, found: QuestionSet | None
 ) -> int | None:
     """How many questions a collection has, or at most has; None where that takes a look at the hub."""
-    import polars as pl
-
     if (folder / "prompts.parquet").exists():
-        try:
-            return pl.scan_parquet(folder / "prompts.parquet").select(pl.len()).collect().item()
-        except pl.exceptions.PolarsError:
-            return None
+        return _stored_prompts(folder)
     data = root / collection.path if collection.path else found and found.data_file
     if data and data.suffix == ".jsonl" and data.is_file():
         with open(data, "rb") as lines:
             count = sum(1 for _ in lines)
         return min(count, collection.limit or count)
     return collection.limit
+
+
+def _stored_prompts(folder: Path) -> int | None:
+    """Rows of a collection's prompts table; None where there is none that can be read."""
+    import polars as pl
+
+    try:
+        return pl.scan_parquet(folder / "prompts.parquet").select(pl.len()).collect().item()
+    except (pl.exceptions.PolarsError, OSError):
+        return None
 
 
 def _stored_bytes(folder: Path) -> int:

@@ -1,6 +1,7 @@
 """Definitions of experiments, models and sites: typed, checked whole, and read from YAML in one place."""
 
-from tells.config.experiment import STUDIES, EngineConfig, Experiment, GenerationConfig, ReplayConfig
+from tells.config.agreement import AGREEMENT, AgreementConfig
+from tells.config.experiment import PARTS, STUDIES, EngineConfig, Experiment, GenerationConfig, ReplayConfig
 from tells.config.judge import JudgeConfig
 from tells.config.load import (
     ConfigError,
@@ -18,9 +19,12 @@ from tells.config.traits import TRAITS_FOLDER, TraitsConfig
 from tells.config.uncertainty import UncertaintyConfig
 
 __all__ = [
+    "AGREEMENT",
     "BENCHMARKS_FOLDER",
+    "PARTS",
     "STUDIES",
     "TRAITS_FOLDER",
+    "AgreementConfig",
     "ConfigError",
     "EngineConfig",
     "Experiment",

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveInt, model_validator
 
+from tells.config.agreement import AGREEMENT, AgreementConfig
 from tells.config.base import Definition, Slug
 from tells.config.judge import JudgeConfig
 from tells.config.safety import SafetyConfig
@@ -14,6 +15,8 @@ from tells.config.traits import TraitsConfig
 from tells.config.uncertainty import UncertaintyConfig
 
 STUDIES = ("uncertainty", "traits", "safety")
+# What has a folder, results and figures of its own below an experiment.
+PARTS = (*STUDIES, AGREEMENT)
 OFFLINE_REFERENCES = 64
 # How a server is reached. Another address, or more requests at a time, changes no token.
 CONNECTION = ("base_url", "key_variable", "concurrency", "timeout", "patience")
@@ -113,6 +116,9 @@ class Experiment(Definition):
     uncertainty: UncertaintyConfig | None = None
     traits: TraitsConfig | None = None
     safety: SafetyConfig | None = None
+    agreement: AgreementConfig | None = Field(
+        None, description="one table over the signals of all studies; `{}` asks for it with every default"
+    )
 
     @model_validator(mode="after")
     def _references_suffice(self) -> Experiment:
@@ -135,6 +141,38 @@ class Experiment(Definition):
         return self
 
     @model_validator(mode="after")
+    def _projected_are_extracted(self) -> Experiment:
+        unknown = [name for name in self.projected() if name not in self.trait_names()]
+        if unknown:
+            raise ValueError(f"agreement.projections {', '.join(unknown)} must also stand in traits.collections")
+        return self
+
+    @model_validator(mode="after")
+    def _questions_can_be_steered(self) -> Experiment:
+        steer = self.compared().steer
+        if steer is None:
+            return self
+        problems = []
+        if (trait := self.compared().confidence_trait) not in self.trait_names():
+            problems.append(f"agreement.steer: the trait {trait} must also stand in traits.collections")
+        known = self.uncertainty.collections if self.uncertainty else {}
+        if not known:
+            problems.append("agreement.steer: asks questions of the uncertainty study, of which there is none")
+        if unknown := [name for name in steer.collections or () if known and name not in known]:
+            problems.append(
+                f"agreement.steer.collections {', '.join(unknown)} must also stand in uncertainty.collections"
+            )
+        if own := [name for name in steer.collections or () if name in known and known[name].samples]:
+            problems.append(
+                f"agreement.steer.collections {', '.join(own)}: the user's own samples, which no model here drew"
+            )
+        if known and steer.collections is None and not self.steered_questions():
+            problems.append("agreement.steer: no data set in distribution is sampled here: name some in collections")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @model_validator(mode="after")
     def _server_can_sample(self) -> Experiment:
         if self.engine.kind == "served" and self.safety and self.safety.stopping.online:
             raise ValueError(
@@ -146,6 +184,28 @@ class Experiment(Definition):
     def studies(self) -> list[str]:
         """Names of the studies this experiment does."""
         return [study for study in STUDIES if getattr(self, study) is not None]
+
+    def parts(self) -> list[str]:
+        """The studies, and the agreement between them where the definition asks for it."""
+        return [*self.studies(), *([AGREEMENT] if self.agreement is not None else [])]
+
+    def compared(self) -> AgreementConfig:
+        """How the agreement is made, whether or not the definition asks for it."""
+        return self.agreement or AgreementConfig()
+
+    def projected(self) -> tuple[str, ...]:
+        """Names of the traits whose directions are signals of the agreement."""
+        chosen = self.compared().projections
+        return self.trait_names() if chosen is None else chosen
+
+    def steered_questions(self) -> tuple[str, ...]:
+        """Names of the data sets whose questions are asked again under steering; none where it is not asked for."""
+        steer = self.compared().steer
+        if steer is None or self.uncertainty is None:
+            return ()
+        sampled = {name: one for name, one in self.uncertainty.collections.items() if not one.samples}
+        inside = tuple(name for name, one in sampled.items() if one.role == "in_distribution")
+        return inside if steer.collections is None else steer.collections
 
     def collections(self) -> list[str]:
         """Names of the collections of all studies."""

@@ -51,7 +51,22 @@ def needed_models(experiment: Experiment, model_key: str) -> list[tuple[str, str
             if classifier in labels.classifiers:
                 entry = f"{classifier}_model"
                 wanted.append((f"safety.labels.{entry}", getattr(labels, entry), task))
+    if experiment.agreement and replies_are_clustered(experiment):
+        clustering = experiment.agreement.clustering
+        entry, task = _CLUSTERING_MODELS[clustering.method]
+        wanted.append((f"agreement.clustering.{entry}", getattr(clustering, entry), task))
     return wanted
+
+
+def replies_are_clustered(experiment: Experiment) -> bool:
+    """Whether the agreement of an experiment groups free replies by meaning."""
+    return any(several_replies(experiment, study) for study in ("traits", "safety"))
+
+
+def several_replies(experiment: Experiment, study: str) -> bool:
+    """Whether a study draws free replies several times for each prompt, so that their meanings can differ."""
+    config = getattr(experiment, study) if study in ("traits", "safety") else None
+    return config is not None and config.samples > 1
 
 
 def _definitions(root: Path) -> list[Path]:

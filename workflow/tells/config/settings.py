@@ -10,6 +10,7 @@ from typing import Any
 
 from tells.config.experiment import CONNECTION, Experiment, GenerationConfig
 from tells.config.models import ModelEntry
+from tells.config.safety import ConfidenceConfig
 from tells.config.site import Site
 
 
@@ -285,6 +286,50 @@ def strata_settings(experiment: Experiment) -> dict[str, Any]:
         "seed": experiment.seed,
         **config.inference.model_dump(mode="json"),
     }
+
+
+def reply_cluster_settings(experiment: Experiment) -> dict[str, Any]:
+    """What decides which replies mean the same."""
+    clustering = experiment.compared().clustering
+    own = ("threshold", "embedding_model") if clustering.method == "cosine" else ("strict", "policy", "nli_model")
+    return {"method": clustering.method, **{key: getattr(clustering, key) for key in own}}
+
+
+def signal_settings(experiment: Experiment) -> dict[str, Any]:
+    """What decides the signals of every sample, beside the studies' files."""
+    confidence = experiment.safety.confidence if experiment.safety else ConfidenceConfig()
+    return {
+        "studies": experiment.studies(),
+        "projections": list(experiment.projected()),
+        "window": confidence.window,
+        "fraction": confidence.fraction,
+        "seed": experiment.seed,
+    }
+
+
+def question_steering_settings(experiment: Experiment, models: Mapping[str, ModelEntry], site: Site) -> dict[str, Any]:
+    """What decides the answers to questions under steering."""
+    steer = experiment.compared().steer
+    asked = sample_settings(experiment, models, site, "uncertainty")
+    own = ("questions", "samples", "ratio", "random_directions")
+    probes = probe_settings(experiment)
+    return {
+        **{key: getattr(steer, key) for key in own},
+        **{key: probes[key] for key in ("split", "roles")},
+        "trait": experiment.compared().confidence_trait,
+        **{key: asked[key] for key in ("seed", "generation", "prompt")},
+        "batch_size": experiment.engine.batch_size,
+        "dtype": experiment.engine.dtype,
+        "device": experiment.engine.device,
+        "gpu_memory_gb": experiment.gpu_memory_gb or site.gpu_memory_gb,
+    }
+
+
+def agreement_settings(experiment: Experiment) -> dict[str, Any]:
+    """What decides the figures of the agreement."""
+    own = ("confidence_trait", "folds", "bootstrap", "permutations", "level")
+    compared = experiment.compared().model_dump(mode="json")
+    return {**{key: compared[key] for key in own}, "studies": experiment.studies(), "seed": experiment.seed}
 
 
 def _engine(experiment: Experiment, study: str) -> dict[str, Any]:

@@ -14,6 +14,8 @@ Method = Literal["mean_difference", "probe", "fisher", "pairwise_pca"]
 TRAITS_FOLDER = "config/traits"
 NORM_QUESTIONS = 16
 _WINDOW = re.compile(r"response(\[:[1-9]\d*\])?|prompt_last")
+# Replayed for the agreement alone, whose probes read it; no window, for the states of one token carry no vector.
+ANSWER_END = "answer_end"
 
 
 class VetConfig(Definition):
@@ -126,7 +128,9 @@ class TraitsConfig(Definition):
         "response[:16]", description="what is vetted and extracted: response[:N], response, prompt_last"
     )
     replay_positions: tuple[str, ...] = Field(
-        ("response[:16]", "response", "prompt_last"), min_length=1, description="windows whose means replay stores"
+        ("response[:16]", "response", "prompt_last"),
+        min_length=1,
+        description="windows whose means replay stores; answer_end too, for the agreement",
     )
     layers: Literal["all"] | tuple[int, ...] = Field("all", description="blocks that vectors are extracted from")
     methods: tuple[Method, ...] = Field(("mean_difference", "probe", "fisher"), min_length=1)
@@ -146,7 +150,8 @@ class TraitsConfig(Definition):
 
     @model_validator(mode="after")
     def _windows_are_replayed(self) -> TraitsConfig:
-        wrong = [name for name in (self.window, *self.replay_positions) if not _WINDOW.fullmatch(name)]
+        replayed = [name for name in self.replay_positions if name != ANSWER_END]
+        wrong = [name for name in (self.window, *replayed) if not _WINDOW.fullmatch(name)]
         if wrong:
             raise ValueError(f"{', '.join(wrong)}: a window is response[:N], response or prompt_last")
         if self.window not in self.replay_positions:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import polars as pl
 from flask import current_app
 
-from tells.config import STUDIES, ConfigError, Experiment, load_workflow
+from tells.config import PARTS, ConfigError, Experiment, load_workflow
 from tells.report.catalogue import StudyState, catalogue, experiment_names, study_folder, study_state
 from tells.report.outputs import list_outputs
 from tells.tables import TableError, read_json, read_metadata, read_table, scan_table
@@ -84,11 +84,16 @@ class Store:
 
     def catalogue(self) -> list[StudyState]:
         """Every study that is defined or has files."""
-        return catalogue(self.root, self.definitions()[0], metadata_of=self.metadata)
+        states = catalogue(self.root, self.definitions()[0], metadata_of=self.metadata)
+        return [self._shown(state) for state in states]
 
     def state(self, experiment: str, study: str) -> StudyState:
         """The state of one study."""
-        return study_state(self.root, experiment, study, metadata_of=self.metadata)
+        return self._shown(study_state(self.root, experiment, study, metadata_of=self.metadata))
+
+    def _shown(self, state: StudyState) -> StudyState:
+        """A state whose reason does not say where the folder lies on the server."""
+        return state if state.reason is None else replace(state, reason=state.reason.replace(f"{self.root}/", ""))
 
     def folder(self, experiment: str, study: str) -> Path:
         """A study's folder.
@@ -96,7 +101,7 @@ class Store:
         Raises:
             LookupError: there is no such experiment or study here.
         """
-        if study not in STUDIES or experiment not in self.experiments():
+        if study not in PARTS or experiment not in self.experiments():
             raise LookupError(f"there is no study {study!r} of an experiment {experiment!r} here")
         return study_folder(self.root, experiment, study)
 

@@ -8,5 +8,6 @@ here, they are unknown, and no number takes their place.
 from tells.plan.estimate import Hours, Plan, Storage, plan
 from tells.plan.rates import read_statuses
 from tells.plan.steps import Step
+from tells.plan.table import plan_tables
 
-__all__ = ["Hours", "Plan", "Step", "Storage", "plan", "read_statuses"]
+__all__ = ["Hours", "Plan", "Step", "Storage", "plan", "plan_tables", "read_statuses"]

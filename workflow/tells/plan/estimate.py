@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tells.config import Experiment
-from tells.plan.jobs import ModelWork, count_jobs, model_work
+from tells.plan.jobs import ModelWork, count_jobs, is_replayed, model_work
 from tells.plan.rates import Rate, rate_of, read_statuses
 from tells.plan.steps import Collection, Step, collections, steps
 from tells.storage import state_bytes
 
-_GENERATING = ("sample_shard", "sample_adaptively", "generate_steered", "report_steered")
+_GENERATING = ("sample_shard", "sample_adaptively", "generate_steered", "report_steered", "steer_questions")
 _SECONDS_PER_HOUR = 3600
 
 
@@ -72,12 +72,6 @@ class Plan:
     jobs: dict[str, int | None]
     hours: tuple[Hours, ...]
     storage: Storage
-
-    def __rich__(self) -> Any:
-        """The plan as rich prints it."""
-        from tells.plan.table import plan_tables
-
-        return plan_tables(self)
 
 
 def plan(root: Path, experiment: Experiment, statuses: Sequence[Mapping[str, Any]] | None = None) -> Plan:
@@ -157,7 +151,9 @@ def _storage(
         if step.stage in _GENERATING:
             before = answers.get(study, 0)
             answers[study] = None if before is None or step.answers is None else before + step.answers
-    replayed = [state_bytes(root, experiment, one.study, one.runs) for one in asked if one.study != "safety"]
+    replayed = [
+        state_bytes(root, experiment, one.study, one.runs) for one in asked if is_replayed(experiment, one.study)
+    ]
     tables, sources = {}, {}
     for study in experiment.studies():
         earlier = _table_bytes(statuses, study, experiment.name)

@@ -11,11 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tells.config import Experiment
-from tells.config.references import needed_models
+from tells.config.references import needed_models, several_replies
 from tells.config.settings import steered_model
 from tells.plan.steps import GUARDS, Collection, Step
 
 TOKENS, RUNS = "tokens", "runs"
+_OF_STEERED_QUESTIONS = (
+    "steer_questions",
+    "grade_steered",
+    "cluster_steered",
+    "measure_steered_entropy",
+    "measure_steered",
+)
 
 
 @dataclass(frozen=True)
@@ -60,10 +67,12 @@ def model_work(experiment: Experiment, asked: Iterable[Collection], steps: Seque
         place, own = one.place, experiment.model
         sampled = generated[place, "sample_shard"]
         work.append(ModelWork(place, "sample_shard", own, one.shards, sampled))
-        if one.study != "safety":
+        if is_replayed(experiment, one.study):
             work.append(ModelWork(place, "replay_shard", own, one.shards, sampled))
         if one.study == "uncertainty" and experiment.uncertainty.p_true:
             work.append(ModelWork(place, "ask_p_true", own, one.shards, one.runs, RUNS))
+        if one.study == "uncertainty" and one.name in experiment.steered_questions():
+            work.append(ModelWork(place, "steer_questions", own, 1, generated[place, "steer_questions"]))
         if one.study == "safety" and experiment.safety.stopping.online:
             work.append(ModelWork(place, "sample_adaptively", own, one.shards, sampled))
         if one.study == "traits" and one.name in experiment.traits.steered():
@@ -77,6 +86,11 @@ def model_work(experiment: Experiment, asked: Iterable[Collection], steps: Seque
                 model = getattr(labels, f"{guard}_model")
                 work.append(ModelWork(place, f"ask_guard {guard}", model, 1, one.runs, RUNS))
     return work
+
+
+def is_replayed(experiment: Experiment, study: str) -> bool:
+    """Whether a study's samples are replayed: those of safety only where the agreement reads them."""
+    return study != "safety" or experiment.agreement is not None
 
 
 def count_jobs(root: Path, experiment: Experiment, asked: Sequence[Collection]) -> dict[str, int | None]:
@@ -105,13 +119,19 @@ def _jobs(root: Path, experiment: Experiment, asked: Sequence[Collection]) -> It
         yield "sample_shard", one.shards
         yield "merge_samples", 1
         yield from _OF_A_COLLECTION[one.study](experiment, one)
+        if experiment.agreement:
+            yield "cluster_replies", int(several_replies(experiment, one.study))
     studies = experiment.studies()
     if "uncertainty" in studies:
         for rule in ("train_probes", "evaluate_probes", "map_states"):
             yield rule, 1
     for study in studies:
         yield f"analyse_{study}", 1
-    yield "draw_figures", len(studies)
+    if experiment.agreement:
+        yield "train_answer_probes", int("uncertainty" in studies)
+        yield "measure_signals", 1
+        yield "analyse_agreement", 1
+    yield "draw_figures", len(experiment.parts())
 
 
 def _uncertainty(experiment: Experiment, one: Collection) -> Iterator[tuple[str, int | None]]:
@@ -122,6 +142,8 @@ def _uncertainty(experiment: Experiment, one: Collection) -> Iterator[tuple[str,
             yield "ask_p_true", one.shards
             yield "merge_p_true", 1
     for rule in ("grade", "cluster", "measure_entropy"):
+        yield rule, 1
+    for rule in _OF_STEERED_QUESTIONS if one.name in experiment.steered_questions() else ():
         yield rule, 1
 
 
@@ -141,6 +163,7 @@ def _traits(experiment: Experiment, one: Collection) -> Iterator[tuple[str, int 
 
 def _safety(experiment: Experiment, one: Collection) -> Iterator[tuple[str, int | None]]:
     safety = experiment.safety
+    yield "replay_shard", one.shards if is_replayed(experiment, "safety") else 0
     if safety.stopping.online:
         yield "sample_adaptively", one.shards
         yield "merge_online", 1

@@ -148,6 +148,17 @@ def _uncertainty(root: Path, experiment: Experiment, collection: Collection) -> 
     runs = collection.runs
     tokens = None if runs is None else runs * experiment.uncertainty.max_new_tokens
     yield Step(collection.place, "sample_shard", runs, tokens)
+    if collection.name in experiment.steered_questions():
+        yield _steered_questions(experiment, collection)
+
+
+def _steered_questions(experiment: Experiment, collection: Collection) -> Step:
+    """Unsteered, both signs of the direction, and the random ones, on the same questions."""
+    steer = experiment.compared().steer
+    known = collection.prompts is not None
+    asked = min(steer.questions, collection.prompts) * steer.samples * (3 + steer.random_directions) if known else None
+    tokens = None if asked is None else asked * experiment.uncertainty.max_new_tokens
+    return Step(collection.place, "steer_questions", asked, tokens)
 
 
 def _traits(root: Path, experiment: Experiment, collection: Collection) -> Iterator[Step]:

@@ -17,7 +17,7 @@ _MOST_COLLECTIONS = 6
 _COLUMNS = ("collection", "stage", "jobs", "answers", "tokens at most", "hours at most", "judge calls", "judge tokens")
 _ORDER = (
     *("sample_shard", "sample_adaptively", "replay_shard", "ask_p_true", "judge_scenarios", "judge_responses"),
-    *("explain_failures", "generate_steered", "judge_steered", "report_steered", "judge_report"),
+    *("explain_failures", "steer_questions", "generate_steered", "judge_steered", "report_steered", "judge_report"),
     *("ask_guard", "classify"),
 )
 _UNITS = ("B", "kB", "MB", "GB", "TB")

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from tells.config import STUDIES, Experiment
+from tells.config import PARTS, Experiment
 from tells.jobs import process_start
 from tells.stages import STAGES
 from tells.tables import TableError, read_json, read_metadata
@@ -33,7 +33,7 @@ class StudyState:
 
     Attributes:
         experiment: its name.
-        study: uncertainty, traits or safety.
+        study: uncertainty, traits, safety or agreement.
         state: done (results are there), older (made by other code than this), running, failed, partial (some files, no
             results), missing (defined, nothing is there) or unreadable.
         reason: why, in one line; None where it is done.
@@ -76,8 +76,8 @@ def catalogue(
     return [
         study_state(root, name, study, metadata_of=metadata_of)
         for name in sorted(names)
-        for study in STUDIES
-        if (name in definitions and study in definitions[name].studies()) or study_folder(root, name, study).is_dir()
+        for study in PARTS
+        if (name in definitions and study in definitions[name].parts()) or study_folder(root, name, study).is_dir()
     ]
 
 
@@ -89,7 +89,7 @@ def experiment_names(root: Path) -> list[str]:
     return sorted(
         path.name
         for path in folder.iterdir()
-        if _NAME.fullmatch(path.name) and any((path / study).is_dir() for study in STUDIES)
+        if _NAME.fullmatch(path.name) and any((path / study).is_dir() for study in PARTS)
     )
 
 
@@ -99,7 +99,7 @@ def study_folder(root: Path, experiment: str, study: str) -> Path:
     Raises:
         ValueError: the name could lead out of experiments/, or there is no such study.
     """
-    if not _NAME.fullmatch(experiment) or study not in STUDIES:
+    if not _NAME.fullmatch(experiment) or study not in PARTS:
         raise ValueError(f"{experiment}/{study}: no study of an experiment")
     return root / "experiments" / experiment / study
 
@@ -110,7 +110,7 @@ def study_state(root: Path, experiment: str, study: str, *, metadata_of: Reader 
     Args:
         root: the folder that holds experiments/ and logs/.
         experiment: its name.
-        study: uncertainty, traits or safety.
+        study: uncertainty, traits, safety or agreement.
         metadata_of: reads a file's metadata; may remember what it read.
 
     Raises:

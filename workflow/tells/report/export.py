@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tells.config import STUDIES
+from tells.config import PARTS
 from tells.report.catalogue import study_folder
 from tells.report.images import FORMATS, Image, write_images
 from tells.report.latex import latex
@@ -77,7 +77,7 @@ def export(
     """
     if unknown := sorted(set(formats) - set(FORMATS)):
         raise ValueError(f"no such format: {', '.join(unknown)}; there are {', '.join(FORMATS)}")
-    studies = tuple(study for study in STUDIES if (study_folder(root, experiment, study) / "results.json").exists())
+    studies = tuple(study for study in PARTS if (study_folder(root, experiment, study) / "results.json").exists())
     if not studies:
         raise LookupError(f"{experiment}: no results below {root / 'experiments' / experiment}")
     rows = [entry.row() for study in studies for entry in _tables(root, experiment, study, folder / study)]

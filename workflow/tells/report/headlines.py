@@ -11,6 +11,13 @@ from typing import Any
 
 _PROXY = "harm by an offline proxy"
 _OFFLINE_JUDGE = "scored by the offline judge"
+_KNOWN_SIGNALS = ("token_entropy_mean", "semantic_entropy")
+_OUTCOME_WORDS = {
+    "correct": "a right answer",
+    "refused": "refusal",
+    "harmful": "harm",
+    "shows_trait": "showing the trait",
+}
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,7 @@ class Headline:
     """One figure of one study.
 
     Attributes:
-        study: uncertainty, traits or safety.
+        study: uncertainty, traits, safety or agreement.
         subject: the data set, trait or benchmark it is about.
         figure: what it is, with its unit if it has one; equal words in all experiments.
         value: None where it is undefined.
@@ -26,7 +33,7 @@ class Headline:
         high: upper end.
         level: of the interval; None where the file does not say it.
         n: what it rests on, in words: `32 questions`.
-        split: `test`, `held out`, `report questions` or `all traces`.
+        split: `test`, `held out`, `report questions`, `all traces` or `all`.
         chance: what it would be without knowledge; None where that has no meaning.
         note: who judged, or why there is no value.
     """
@@ -48,7 +55,7 @@ def headlines(study: str, results: Mapping[str, Any]) -> list[Headline]:
     """The headline figures of a study.
 
     Args:
-        study: uncertainty, traits or safety.
+        study: uncertainty, traits, safety or agreement.
         results: what its results.json holds.
 
     Raises:
@@ -131,8 +138,25 @@ def _safety(results: Mapping[str, Any]) -> Iterator[Headline]:
                     )
 
 
+def _agreement(results: Mapping[str, Any]) -> Iterator[Headline]:
+    for record in results["records"]:
+        # The best of a table would flatter itself: told are signals that are chosen beforehand.
+        if record["signal"] in _KNOWN_SIGNALS and record["n_rows"]:
+            ends = (record["auroc"], record["auroc_low"], record["auroc_high"], record["level"])
+            n = f"{record['n_rows']} samples of {record['n_groups']} groups"
+            figure = f"AUROC, {record['signal'].replace('_', ' ')} for {_OUTCOME_WORDS[record['outcome']]}"
+            yield Headline("agreement", record["collection"], figure, *ends, n, record["split"], 0.5, record["reason"])
+    for one in results["combined"]:
+        gain = one["gain"]
+        ends = (gain["value"], gain["low"], gain["high"], one["level"])
+        n = f"{one['n_rows']} samples of {one['n_groups']} groups"
+        figure = f"gain of all signals over the best one, {_OUTCOME_WORDS[one['outcome']]}"
+        yield Headline("agreement", one["collection"], figure, *ends, n, one["split"], 0.0, one["reason"])
+
+
 _OF_STUDY: dict[str, Callable[[Mapping[str, Any]], Iterator[Headline]]] = {
     "uncertainty": _uncertainty,
     "traits": _traits,
     "safety": _safety,
+    "agreement": _agreement,
 }

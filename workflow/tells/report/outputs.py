@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from tells.config import STUDIES
+from tells.config import PARTS
 from tells.tables import ForeignFileError, TableError, read_json, read_metadata
 from tells.tables.metadata import outdated
 
@@ -71,7 +71,7 @@ def _row(
     relative = path.relative_to(root / "experiments")
     stat = path.stat()
     parts = relative.parts[1:-1]
-    study = parts[0] if parts and parts[0] in STUDIES else ""
+    study = parts[0] if parts and parts[0] in PARTS else ""
     return {
         "file": relative.as_posix(),
         "experiment": experiment,

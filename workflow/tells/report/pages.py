@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tells.config import STUDIES
+from tells.config import AGREEMENT, PARTS, STUDIES
 from tells.report.catalogue import StudyState, study_folder, study_state
 from tells.report.html import Html, facts_element, joined, table_element, tag
 from tells.report.html_frame import Section, page
@@ -29,6 +29,7 @@ _SHOWN = {
     "uncertainty": ("headlines", "data-sets", "probes"),
     "traits": ("headlines", "traits", "steering"),
     "safety": ("headlines", "traces", "risk-differences", "arms"),
+    AGREEMENT: ("headlines", "gains", "confidence-direction"),
 }
 # Pixels of a figure that does not say how tall it is.
 _HEIGHT = 460
@@ -43,7 +44,7 @@ def figures_page(
     Args:
         root: the folder that holds experiments/.
         experiment: its name.
-        study: uncertainty, traits or safety.
+        study: uncertainty, traits, safety or agreement.
         metadata: what makes the page.
         limits: as for `study_figures`.
 
@@ -75,12 +76,13 @@ def experiment_page(
         ValueError: the name could lead out of experiments/.
     """
     sections = []
-    for study in STUDIES:
+    for study in PARTS:
         if (study_folder(root, experiment, study) / "results.json").exists():
             state = study_state(root, experiment, study)
             facts = [*_facts(root, experiment, study), *_clock(state)]
             sections.append(_section(root, experiment, study, limits, facts))
-        else:
+        elif study in (*STUDIES, *studies):
+            # An agreement that nobody asked for is not missed.
             sections.append(Section(study, study, _missing(experiment, study, defined=study in studies), ()))
     head = facts_element([("experiment", experiment), ("written by", f"tells {metadata['versions'].get('tells', '')}")])
     return page(f"{experiment}: report", (head,), sections, metadata=metadata)
@@ -200,5 +202,8 @@ def _told(study: str, results: Mapping[str, Any]) -> Iterator[str]:
             if summary["reason"]:
                 yield f"{summary['trait']}: {summary['status']}: {summary['reason']}"
             yield from (f"{summary['trait']}: {warning}" for warning in summary["warnings"])
+    elif study == AGREEMENT:
+        yield f"{results['confidence_direction']['trait']}: {results['confidence_direction']['answer']}"
+        yield from results["notes"]
     else:
         yield from (f"{one['benchmark']}: {warning}" for one in results["benchmarks"] for warning in one["warnings"])

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
+from tells.config import AGREEMENT
+from tells.report.agreement_figures import agreement_figures
 from tells.report.catalogue import study_folder
 from tells.report.named_figure import NamedFigure
 from tells.report.safety_figures import safety_figures
@@ -28,7 +30,7 @@ def study_figures(root: Path, experiment: str, study: str, *, limits: Limits | N
     Args:
         root: the folder that holds experiments/.
         experiment: its name.
-        study: uncertainty, traits or safety.
+        study: uncertainty, traits, safety or agreement.
         limits: `min_coherence` and `max_drop` of steering, which no file of a run holds; None for no line there.
 
     Raises:
@@ -46,7 +48,7 @@ def _figures(files: StudyFiles, study: str, limits: Limits) -> Iterator[NamedFig
         return uncertainty_figures(files)
     if study == "traits":
         return traits_figures(files, min_coherence=limits.get("min_coherence"), max_drop=limits.get("max_drop"))
-    return safety_figures(files)
+    return agreement_figures(files) if study == AGREEMENT else safety_figures(files)
 
 
 def _unique(figures: list[NamedFigure]) -> list[NamedFigure]:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tells.config import AGREEMENT
+from tells.report.agreement_tables import AGREEMENT_TABLES
 from tells.report.catalogue import study_folder
 from tells.report.headlines import headlines
 from tells.report.named_table import Column, NamedTable, decimal, interval, text
@@ -24,6 +26,7 @@ _TABLES: dict[str, dict[str, Callable[[Results], NamedTable | None]]] = {
     "uncertainty": UNCERTAINTY_TABLES,
     "traits": TRAITS_TABLES,
     "safety": SAFETY_TABLES,
+    AGREEMENT: AGREEMENT_TABLES,
 }
 
 
@@ -46,7 +49,7 @@ def study_tables(root: Path, experiment: str, study: str) -> list[NamedTable | B
     Args:
         root: the folder that holds experiments/.
         experiment: its name.
-        study: uncertainty, traits or safety.
+        study: uncertainty, traits, safety or agreement.
 
     Raises:
         ValueError: the name could lead out of experiments/, or there is no such study.
@@ -77,7 +80,7 @@ def headline_table(study: str, results: Results) -> NamedTable:
     """The few figures by which studies are told apart.
 
     Args:
-        study: uncertainty, traits or safety.
+        study: uncertainty, traits, safety or agreement.
         results: content of its results.json.
 
     Raises:

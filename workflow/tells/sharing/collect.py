@@ -66,7 +66,7 @@ def collect(root: Path, name: str, records: Mapping[str, Record], *, tables_only
         dict(describe(root, paths)),
         [_input(root, path) for path in rest if (root / path).is_file()],
         elsewhere,
-        [study for study in definition.studies() if f"experiments/{name}/{study}/results.json" not in paths],
+        [study for study in definition.parts() if f"experiments/{name}/{study}/results.json" not in paths],
     )
 
 

@@ -1,7 +1,7 @@
 """A finished run made small enough to ship with the repository: tables and figures, without tensors and shards.
 
-Tables are stored without compression of their own, which packs better. The log-probabilities of the alternatives to
-each token, which no picture shows, are left empty. What made each file stays in it.
+Tables are stored without compression of their own, which packs better. What a token's log-probability and those of its
+alternatives were, which no picture shows, is left empty. What made each file stays in it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,12 @@ from tells.tables import read_json, write_atomically, write_json
 from tells.tables.files import METADATA_KEY
 
 LARGEST_BYTES = 1_000_000
-# Columns that take most of the room and that nothing shows; of shards where tokens end is shown, and no more.
-_LEFT_EMPTY = ("topk_logprobs",)
-_LEFT_EMPTY_OF_SHARDS = ("entropy", "token_logprobs", "confidence")
+# Columns that take most of the room and that nothing shows: of replayed shards where tokens end is shown, and no more.
+_LEFT_EMPTY = {
+    "*.parquet": ("topk_logprobs", "token_logprobs"),
+    "replay*.parquet": ("confidence",),
+    "shards/*.parquet": ("entropy",),
+}
 # What a job's status says of the machine it ran on.
 _OF_THE_MACHINE = ("host", "pid", "slurm_job")
 _ABSOLUTE = re.compile(r"^(?:/[\w.-]+/|~/|[A-Za-z]:[\\/]|file:)")
@@ -54,7 +57,7 @@ def pack_run(root: Path, experiment: str, archive: Path, *, largest: int = LARGE
             would be too large; nothing is written then.
     """
     refuse_a_run(root, experiment)
-    outputs = [path for path in plain_files(root, f"experiments/{experiment}") if _is_packed(root, path)]
+    outputs = [path for path in plain_files(root, f"experiments/{experiment}") if _is_packed(path)]
     if not any(path.endswith("/results.json") for path in outputs):
         raise SharingError(f"experiments/{experiment} has no results; make them with `make demo`")
     logs = [path for path in plain_files(root, f"logs/{experiment}") if path.endswith(".status.json")]
@@ -78,12 +81,11 @@ def pack_run(root: Path, experiment: str, archive: Path, *, largest: int = LARGE
     return size
 
 
-def _is_packed(root: Path, path: str) -> bool:
-    """Whether a file is a table or figures; of shards only replayed ones that no merged table stands for."""
+def _is_packed(path: str) -> bool:
+    """Whether a file is a table or figures; of shards only replayed ones of traits, which nobody merges."""
     if "/shards/" not in path:
         return path.endswith((".parquet", ".json"))
-    merged = (root / path).parents[1] / "replay.parquet"
-    return Path(path).match("shards/replay-*.parquet") and not merged.exists()
+    return "/traits/" in path and Path(path).match("shards/replay-*.parquet")
 
 
 def _shrink(source: Path, target: Path) -> None:
@@ -91,7 +93,7 @@ def _shrink(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.suffix == ".parquet":
         table = pl.read_parquet(source)
-        names = (*_LEFT_EMPTY, *(_LEFT_EMPTY_OF_SHARDS if source.parent.name == "shards" else ()))
+        names = [name for files, columns in _LEFT_EMPTY.items() if source.match(files) for name in columns]
         empty = [pl.lit(None, table.schema[name]).alias(name) for name in names if name in table.columns]
         kept = {METADATA_KEY: pl.read_parquet_metadata(source)[METADATA_KEY]}
         table.with_columns(empty).write_parquet(target, compression="uncompressed", metadata=kept)

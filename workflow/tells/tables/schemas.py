@@ -66,6 +66,9 @@ _CLASSIFIED = Schema(
     ("prompt_id", "sample"),
 )
 
+_ENDS = ("", "_low", "_high")
+_COMPARED = ("auroc", "average_precision", "auroc_within_length", "spearman")
+
 SCHEMAS: dict[str, Schema] = {
     "prompts": Schema(
         {"prompt_id": TEXT, "group": TEXT, "text": TEXT, "shared_prefix": TEXT, "system_prompt": TEXT},
@@ -346,5 +349,36 @@ SCHEMAS: dict[str, Schema] = {
             "truncated": FLAG,
         },
         ("benchmark", "prompt_id", "sample"),
+    ),
+    "signals": Schema(
+        {
+            **dict.fromkeys(("study", "collection", "prompt_id", "group"), TEXT),
+            "sample": COUNT,
+            "greedy": FLAG,
+            "split": TEXT,
+            "scored": FLAG,
+            **dict.fromkeys(("correct", "refused", "harmful", "shows_trait"), FLAG),
+            "trait_score": REAL,
+        },
+        ("study", "collection", "prompt_id", "sample"),
+    ),
+    "outcomes": Schema(
+        {
+            **dict.fromkeys(("arm", "prompt_id", "group", "split"), TEXT),
+            "draw": COUNT,
+            **dict.fromkeys(("n_runs", "n_valid"), COUNT),
+            **dict.fromkeys(("accuracy", "valid_share", "semantic_entropy", "confidence", "tokens"), REAL),
+        },
+        ("arm", "prompt_id"),
+    ),
+    "agreement": Schema(
+        {
+            **dict.fromkeys(("study", "collection", "outcome", "signal", "split", "reason"), TEXT),
+            **dict.fromkeys(("direction", "n_rows", "n_groups", "n_left_out", "n_spearman"), COUNT),
+            **dict.fromkeys(("n_tests", "p_rows_left_out"), COUNT),
+            **dict.fromkeys((f"{name}{end}" for name in _COMPARED for end in _ENDS), REAL),
+            **dict.fromkeys(("prevalence", "level", "p", "p_holm"), REAL),
+        },
+        ("study", "collection", "outcome", "signal"),
     ),
 }

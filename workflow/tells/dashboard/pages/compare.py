@@ -41,7 +41,7 @@ class Chosen:
 
 def register(app: dash.Dash) -> None:
     """Give the app this page."""
-    dash.register_page(_PAGE, path="/compare", name="Compare", title="Tells: compare", order=4, layout=_layout)
+    dash.register_page(_PAGE, path="/compare", name="Compare", title="Tells: compare", order=5, layout=_layout)
     bind(app, _PAGE, Chosen, _content)
 
 

@@ -11,7 +11,7 @@ import dash
 import polars as pl
 from dash import Input, Output, State, dcc, html, no_update
 
-from tells.config import STUDIES
+from tells.config import PARTS
 from tells.dashboard.binding import bind, bound, choice, held, held_id, search, switch
 from tells.dashboard.components import address, card, empty_box, experiment_links, facts, page
 from tells.dashboard.downloads import download_links, file_link, row_source
@@ -29,7 +29,7 @@ class Chosen:
 
     Attributes:
         experiment: its name; empty for the first.
-        study: one of the studies, or `all`.
+        study: one of the studies, the agreement, or `all`.
         name: a part of the path.
         shards: list the files of shards too.
         file: the file whose metadata are shown, below experiments/.
@@ -58,7 +58,7 @@ _COLUMNS = (
 
 def register(app: dash.Dash) -> None:
     """Give the app this page."""
-    dash.register_page(_PAGE, path="/files", name="Files", title="Tells: files", order=5, layout=_layout)
+    dash.register_page(_PAGE, path="/files", name="Files", title="Tells: files", order=6, layout=_layout)
     bind(app, _PAGE, Chosen, _content)
     app.callback(
         Output("files-grid", "getRowsResponse"),
@@ -89,7 +89,7 @@ def _layout(**query: Any) -> html.Main:
     state = replace(state, experiment=wanted)
     controls = [
         held(_PAGE, "experiment", wanted),
-        choice(_PAGE, "study", "Study", ("all", *STUDIES), state.study),
+        choice(_PAGE, "study", "Study", ("all", *PARTS), state.study),
         search(_PAGE, "name", "Part of the name", state.name),
         switch(_PAGE, "shards", "files of shards too", state.shards),
         held(_PAGE, "file", state.file),
