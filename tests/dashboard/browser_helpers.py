@@ -23,20 +23,18 @@ def settle(tab: Page) -> None:
     tab.wait_for_load_state("networkidle")
 
 
-def press_as_a_table_is_drawn(tab: Page, button: str, table: str, delay: int) -> None:
-    """Press a button just before a table tells, as one that was drawn does, that none of its rows is selected.
+def press_as_a_table_is_drawn(tab: Page, button: str, table: str) -> None:
+    """Press a button just as a table tells, as one that was drawn does, that none of its rows is selected.
 
     Args:
         tab: the browser's.
         button: its words.
         table: its identifier, as the browser has it.
-        delay: milliseconds from the one to the other.
     """
     tab.get_by_role("button", name=button, exact=True).evaluate(
-        """(button, [table, delay]) => {
-          const tell = () => window.dash_clientside.set_props(JSON.parse(table), {selectedRows: []});
+        """(button, table) => {
+          window.dash_clientside.set_props(JSON.parse(table), {selectedRows: []});
           button.click();
-          if (delay) setTimeout(tell, delay); else tell();
         }""",
-        [table, delay],
+        table,
     )

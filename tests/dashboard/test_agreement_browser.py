@@ -110,6 +110,7 @@ def test_a_row_opens_its_blurred_transcript_and_leads_to_its_study(tab: Page, si
     assert key
     opened = tab.locator("#agreement-opened")
     expect(opened.locator("h2").first).to_have_text(f"builtin: {key.prompt_id}, sample {key.sample}")
+    expect(opened).to_be_focused()
     shown = opened.locator(".veil-text").last
     assert "blur" in shown.evaluate("one => getComputedStyle(one).filter")
     opened.get_by_role("button", name="Show the text").last.click()
@@ -156,19 +157,20 @@ def test_a_point_opens_its_sample_again_and_again(tab: Page, site: str):
         tab.mouse.click(point["x"], point["y"])
         expect(opened.locator("h2").first).to_contain_text("sums: ")
         tab.wait_for_function(_RINGED)
+        # The window moves to what is opened, and the focus with it; a click on the way would miss the button.
+        expect(opened).to_be_focused()
         tab.get_by_role("button", name="Close this sample").click()
         expect(opened.locator("h2")).to_have_count(0)
         tab.mouse.move(0, 0)
 
 
-@pytest.mark.parametrize("delay", [0, 5])
-def test_a_table_that_is_drawn_late_does_not_undo_a_click(tab: Page, site: str, delay: int):
+def test_a_table_that_is_drawn_does_not_undo_a_click(tab: Page, site: str):
     open_page(tab, site + SAFETY)
     first_row(tab, "x").click()
     opened = tab.locator("#agreement-opened")
     expect(opened.locator("h2").first).to_contain_text("builtin: ")
     settle(tab)
-    press_as_a_table_is_drawn(tab, "Close this sample", '{"agreement-grid":"y"}', delay)
+    press_as_a_table_is_drawn(tab, "Close this sample", '{"agreement-grid":"y"}')
     expect(opened.locator("h2")).to_have_count(0)
 
 

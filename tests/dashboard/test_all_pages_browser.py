@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 pytestmark = [pytest.mark.demo, pytest.mark.slow]
 
-PAGES = ("", "uncertainty", "traits", "safety", "compare", "files")
+PAGES = ("", "uncertainty", "traits", "safety", "agreement", "compare", "files")
 _HOSTILE = "<script>alert(1)</script> ![x](https://example.org/x.png) <img src=x onerror=alert(2)>"
 
 
@@ -92,6 +92,8 @@ def test_files_are_filtered_opened_shared_and_downloaded(tab: Page, site: str, r
     tab.keyboard.press("Enter")
     expect(tab.locator("#files-count")).to_contain_text("1 files")
     assert everything != tab.locator("#files-count").text_content()
+    # A row without its words yet is none to choose.
+    settle(tab)
     tab.locator(".ag-row").first.click()
     expect(tab.locator("#files-details")).to_contain_text("stage_hash")
     shared = tab.url
@@ -148,7 +150,7 @@ def test_a_broken_file_is_an_error_on_its_card_and_the_rest_works(tab: Page, ser
 
 
 def test_an_unknown_experiment_has_a_page_that_says_so(tab: Page, site: str):
-    for page in ("uncertainty", "traits", "safety", "files"):
+    for page in ("uncertainty", "traits", "safety", "agreement", "files"):
         open_page(tab, f"{site}{page}?experiment=..%2F..%2Fetc")
         expect(tab.locator("main")).to_contain_text("There is no experiment")
 

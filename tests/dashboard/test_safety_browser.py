@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser_helpers import open_page, settle
+from browser_helpers import open_page, press_as_a_table_is_drawn, settle
 from playwright.sync_api import Locator, Page, expect
 
 from tells.dashboard.safety.cuts import course_of, fate_words
@@ -69,6 +69,7 @@ def test_a_row_opens_its_prompt_with_blurred_texts_and_cuts(tab: Page, site: str
     open_page(tab, site + "safety")
     row(tab, "prompts", "fraud-message-benign").click()
     expect(card(tab, "Prompt fraud-message-benign")).to_contain_text("fraud")
+    expect(tab.locator("#safety-opened")).to_be_focused()
     settle(tab)
     traces = card(tab, "Its traces").locator("tbody tr")
     wanted = fates(results_root / BENCHMARK, "fraud-message-benign")
@@ -100,16 +101,25 @@ def test_an_opened_prompt_is_in_the_address_until_it_is_closed(tab: Page, site: 
     expect(tab.locator("#safety-opened h2").first).to_have_text("Prompt fraud-message-harmful")
     tab.get_by_role("button", name="fraud-message-benign", exact=True).click()
     expect(tab.locator("#safety-opened h2").first).to_have_text("Prompt fraud-message-benign")
+    # The window moves to what is opened, and the focus with it; a click on the way would miss the button.
+    expect(tab.locator("#safety-opened")).to_be_focused()
     tab.wait_for_url(re.compile("label=harmful&prompt=builtin%2Ffraud-message-benign"))
     tab.get_by_role("button", name="Close this prompt").click()
     expect(tab.locator("#safety-opened h2")).to_have_count(0)
     opening = row(tab, "traces", "fraud-message-harmful")
     opening.click()
     expect(tab.locator("#safety-opened h2").first).to_have_text("Prompt fraud-message-harmful")
+    expect(tab.locator("#safety-opened")).to_be_focused()
     tab.get_by_role("button", name="Close this prompt").click()
     expect(tab.locator("#safety-opened h2")).to_have_count(0)
     opening.click()
     expect(tab.locator("#safety-opened h2").first).to_have_text("Prompt fraud-message-harmful")
+
+
+def test_a_table_that_is_drawn_does_not_undo_a_click(tab: Page, site: str):
+    open_page(tab, site + "safety?prompt=builtin%2Ffraud-message-harmful")
+    press_as_a_table_is_drawn(tab, "Close this prompt", '{"safety-grid":"traces"}')
+    expect(tab.locator("#safety-opened h2")).to_have_count(0)
 
 
 def test_a_cell_of_the_figure_lists_its_traces(tab: Page, site: str, results_root: Path):

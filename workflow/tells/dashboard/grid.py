@@ -10,6 +10,8 @@ import dash_ag_grid as dag
 import polars as pl
 
 _PAGE = 100
+# A dash is a value that is absent; a row that is still to come shows nothing.
+_ABSENT = "!params.data ? '' : params.value == null ? '–'"
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ def grid(
         "suppressFieldDotNotation": True,
         "selectionColumnDef": {"headerName": "choose", "width": 90},
         "localeText": {"noRowsToShow": "no rows"},
+        # A row stands there before the server has told what is in it; to choose it would choose nothing.
+        "rowClassRules": {"tells-waiting": "!params.data"},
     }
     chosen: Any = {"ids": list(selected)}
     told: dict[str, Any] = {}
@@ -136,10 +140,10 @@ def _definition(column: Column) -> dict[str, Any]:
         shape = f",.{column.digits}f" if column.kind == "number" else ",.0f"
         told |= {
             "type": "rightAligned",
-            "valueFormatter": {"function": f"params.value == null ? '–' : d3.format('{shape}')(params.value)"},
+            "valueFormatter": {"function": f"{_ABSENT} : d3.format('{shape}')(params.value)"},
         }
     elif column.kind == "flag":
-        told["valueFormatter"] = {"function": "params.value == null ? '–' : params.value ? 'yes' : 'no'"}
+        told["valueFormatter"] = {"function": f"{_ABSENT} : params.value ? 'yes' : 'no'"}
     else:
         told["tooltipField"] = None if column.veiled else column.field
     if column.veiled:

@@ -1,5 +1,5 @@
-// Which sample or prompt is opened: by a row, a point or a button. The browser decides, for the server's answer to one
-// click is dropped when the same callback is asked again before it comes, as by a table that has just been drawn.
+// Which sample or prompt is opened: by a row, a point or a button. What a table tells at the moment of a click, as one
+// that was just drawn does, comes together with the click and does not hide it.
 (function () {
   // What the reader did. A table that is drawn anew has nothing selected, and a button that is drawn anew has not been
   // pressed: neither is a wish.

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import dash
 import polars as pl
-from dash import ALL, ClientsideFunction, Input, Output, State, ctx, dcc, html, no_update
+from dash import ALL, ClientsideFunction, Input, Output, State, dcc, html, no_update
 
 from tells.dashboard.binding import bind, bound, choice, held, held_id, search
 from tells.dashboard.components import address, card, empty_box, error_box
 from tells.dashboard.downloads import download_links, row_source
 from tells.dashboard.grid import grid, slice_of
 from tells.dashboard.safety.cards import conclusions, distributions, missing, stopping
-from tells.dashboard.safety.prompt import CLOSE, EVERY, opened_cards
+from tells.dashboard.safety.prompt import opened_cards
 from tells.dashboard.safety.rows import (
     PROMPT_COLUMNS,
     TRACE_COLUMNS,
@@ -57,7 +57,8 @@ def register(app: dash.Dash) -> None:
     app.callback(Output(_field("cell"), "value"), Input("safety-cells", "clickData"), prevent_initial_call=True)(
         _choose_cell
     )
-    app.callback(
+    app.clientside_callback(
+        ClientsideFunction("safety", "open"),
         Output(held_id(PAGE, "prompt"), "data"),
         Output(held_id(PAGE, "every"), "data"),
         Output({"safety-grid": ALL}, "deselectAll"),
@@ -65,7 +66,7 @@ def register(app: dash.Dash) -> None:
         Input({"safety-open": ALL}, "n_clicks"),
         State(f"{PAGE}-rendered", "data"),
         prevent_initial_call=True,
-    )(_open)
+    )
     app.callback(
         Output("safety-opened", "children"),
         Input(held_id(PAGE, "prompt"), "data"),
@@ -219,22 +220,6 @@ def _choose_cell(clicked: Any) -> Any:
     point = clicked["points"][0]
     cell = f"{point['x']}_{point['y']}"
     return cell if cell in CELLS else no_update
-
-
-def _open(_selected: Sequence[Any], _clicks: Sequence[Any], query: str) -> tuple[Any, Any, list[Any]]:
-    """Open the prompt of the row that was chosen, or do what a button of the opened prompt says."""
-    grids = [one["id"] for one in ctx.outputs_list[2]]
-    kept = [no_update] * len(grids)
-    if not ctx.triggered or not ctx.triggered[0]["value"]:
-        return no_update, no_update, kept
-    asked, value = ctx.triggered_id, ctx.triggered[0]["value"]
-    if "safety-grid" in asked:
-        others = [True if one != asked else no_update for one in grids]
-        return f"{from_query(Chosen, query).benchmark}/{value[0]['prompt_id']}", False, others
-    action = asked["safety-open"]
-    if action == EVERY:
-        return no_update, True, kept
-    return "" if action == CLOSE else action, False, [True] * len(grids)
 
 
 def _show_opened(prompt: str, every: bool, experiment: str) -> list[Any]:
