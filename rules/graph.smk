@@ -60,12 +60,21 @@ snakemake.jobs.Job.conda_env_spec = property(environment_of_rule)
 
 
 # Jobs that wait for a checkpoint are made anew when it ends. Making all of them anew each time any checkpoint ends, and
-# looking at the graph once more, is for input functions that ask for the name of their group, of which there are none.
-async def nothing_waits_for_groups(graph):
-    return False
+# looking at the graph once more, is for input functions that ask for the name of their group, which ours do not.
+make_incomplete_jobs_anew = snakemake.dag.DAG.update_incomplete_input_expand_jobs
 
 
-snakemake.dag.DAG.update_incomplete_input_expand_jobs = nothing_waits_for_groups
+@functools.cache
+def asks_for_its_group(rule):
+    return any(callable(one) and "groupid" in snakemake.rules.get_function_params(one) for one in rule.input)
+
+
+async def make_jobs_of_groups_anew(graph):
+    waiting = any(job.incomplete_input_expand and asks_for_its_group(job.rule) for job in graph.jobs)
+    return waiting and await make_incomplete_jobs_anew(graph)
+
+
+snakemake.dag.DAG.update_incomplete_input_expand_jobs = make_jobs_of_groups_anew
 
 
 def collect_garbage_again():

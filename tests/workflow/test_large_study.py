@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from large_study import NAME, experiment_names, make_empty_study, make_large_study
-from workflow_helpers import dry_run_jobs, snakemake
+from workflow_helpers import ROOT, SNAKEMAKE, dry_run_jobs, snakemake
 
 pytestmark = pytest.mark.slow
 TRAITS, MODELS = 3, 2
@@ -50,3 +51,26 @@ def test_the_head_looks_at_ready_jobs_once_a_job_and_once_a_second(tmp_path: Pat
     looks = len(re.findall(r"Ready jobs: \d+", done.stdout))
     assert jobs > 50
     assert looks <= jobs + seconds
+
+
+GROUPED = """
+include: {graph!r}
+def files_of_group(wildcards, groupid):
+    return f"part-{{groupid}}.txt"
+rule use:
+    input: files_of_group
+    output: "used.txt"
+    group: "one"
+    shell: "cat {{input}} > {{output}}"
+rule make:
+    output: "part-{{name}}.txt"
+    group: "one"
+    shell: "echo {{wildcards.name}} > {{output}}"
+"""
+
+
+def test_a_rule_that_asks_for_the_name_of_its_group_gets_its_files(tmp_path: Path):
+    (tmp_path / "Snakefile").write_text(GROUPED.format(graph=str(ROOT / "rules/graph.smk")))
+    done = subprocess.run([*SNAKEMAKE, "--cores", "1"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "used.txt").read_text() == "local\n"
