@@ -94,15 +94,18 @@ def files_of_examples() -> list[tuple[str, str]]:
 
 
 def commands(program: str) -> list[tuple[str, str]]:
-    """(page, line) of every command for a program; comments, and lines that only name a placeholder, are left out."""
-    found = []
+    """(page, line) of every command for a program; comments, and lines that only name a placeholder, are left out.
+
+    A line that several pages name comes once, with the first of them.
+    """
+    found: dict[str, str] = {}
     for page in PAGES:
         for code in code_of(page):
             for line in code.splitlines():
                 line = line.partition("#")[0].strip()
                 if re.match(rf"{program} +\S", line) and "…" not in line:
-                    found.append((page, line))
-    return list(dict.fromkeys(found))
+                    found.setdefault(line, page)
+    return [(page, line) for line, page in found.items()]
 
 
 def ids(found: list[tuple[str, str]]) -> list[str]:
