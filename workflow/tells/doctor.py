@@ -42,6 +42,7 @@ __all__ = ["Finding", "Gpu", "examine", "format_findings", "outdated_results", "
 _FOLDERS = ("experiments", "resources", "logs")
 _ALWAYS = ("polars", "scikit-learn", "torch", "transformers")
 _VLLM_CAPABILITY, _BFLOAT16_CAPABILITY = (7, 5), (8, 0)
+_PROCESSOR, _NVIDIA = Path("/proc/cpuinfo"), Path("/dev/nvidiactl")
 _GPU_PATIENCE_SECONDS = 120
 _GPU_QUESTION = """
 import json, torch
@@ -108,6 +109,7 @@ def examine(
     if not elsewhere:
         uncertain = elsewhere is None and shutil.which("sbatch") is not None and "SLURM_JOB_ID" not in os.environ
         findings += _gpu_findings(experiments, site, uncertain)
+        findings += [] if uncertain else _processor_findings(experiments)
     findings += disk_findings(root, experiments, question_sets)
     findings += outdated_results(root, experiments)
     return sorted(dict.fromkeys(findings), key=lambda finding: finding.severity != "error")
@@ -273,6 +275,29 @@ def _gpu_findings(experiments: Mapping[str, Experiment], site: Site, uncertain: 
         level = "error" if insists and not uncertain else "warning"
         for what, cure in _misfits(experiments[name], slice_gb, gpus):
             yield Finding(level, f"{what} ({_of([name])})", cure)
+
+
+def _processor_findings(experiments: Mapping[str, Experiment]) -> Iterator[Finding]:
+    """A dtype that the processor only emulates, where it does the work: a hundredth of the speed was seen."""
+    slow = [name for name, one in experiments.items() if one.studies() and _pinned_to_bfloat16(one)]
+    if slow and not _multiplies_bfloat16() and not _NVIDIA.exists():
+        what = f"this processor emulates bfloat16, many times slower than float32 ({_of(slow)})"
+        yield Finding("warning", what, "set dtype of engine and replay to auto, or run where there is a GPU")
+
+
+def _pinned_to_bfloat16(experiment: Experiment) -> bool:
+    here = experiment.engine.kind != "served" and experiment.engine.dtype == "bfloat16"
+    return experiment.engine.device != "cuda" and (here or experiment.replay.dtype == "bfloat16")
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for it; True where it does not tell."""
+    try:
+        told = _PROCESSOR.read_text(encoding="utf-8")
+    except OSError:
+        return True
+    flags = next((line.split() for line in told.splitlines() if line.startswith("flags")), ["avx512_bf16"])
+    return "avx512_bf16" in flags
 
 
 def _gpu_need(experiment: Experiment, site: Site) -> tuple[bool, float | None] | None:
