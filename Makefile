@@ -33,7 +33,7 @@ pack-demo: setup ## pack the finished demo, which the dashboard shows until ther
 # vLLM looks at every object there is and stumbles over Flask's, so its tests collect no others.
 test: setup-test ## the whole test suite, with linters
 	$(MAKE) --no-print-directory lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not demo and not vllm" -n 3 --dist loadfile --no-loadscope-reorder tests/slurm tests/workflow tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not demo and not vllm" -n 3 --dist loadfile --no-loadscope-reorder tests/slurm tests/workflow tests/test_readme.py tests
 	$(BIN)/snakemake --profile cpu --config experiments=demo show=false
 	$(BIN)/python -m pytest -m "demo and not vllm" -n 2 --dist loadfile
 	$(BIN)/python -m pytest -m vllm tests/models
