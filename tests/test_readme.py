@@ -751,6 +751,7 @@ def test_the_messages_of_the_error_page_are_those_of_the_code():
         ),
         *("not in the cache, and", "the hub does not give it out (HTTP", "(HF_HOME) cannot be written:"),
         *("is gone; delete the manifest and fetch the model again", "no GPU is visible here", "made differently from"),
+        "this processor emulates bfloat16",
         *("another process has been writing it for", "delete it and make it again", "degenerate: "),
         *("the tokenizer has no chat template; set `kind: base`", "a completion model needs `examples`"),
         *("the samples are the user's own: there are no token ids to replay", "older than the code of stage"),
