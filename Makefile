@@ -29,11 +29,15 @@ dashboard: setup ## browse the results in a browser, at http://127.0.0.1:8050
 pack-demo: setup ## pack the finished demo, which the dashboard shows until there are results
 	$(BIN)/python docs/pack_demo.py
 
-# The longest tests go first, which wait for SLURM most of the time: files stay in the order in which they are named.
+# The longest tests go first, which wait for SLURM most of the time: files stay in the order in which they are named,
+# unless one name is within another, so all are named.
+FIRST_TESTS := tests/slurm tests/workflow tests/test_readme.py
+OTHER_TESTS := $(filter-out $(FIRST_TESTS) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)) $(wildcard tests/test_*.py))
+
 # vLLM looks at every object there is and stumbles over Flask's, so its tests collect no others.
 test: setup-test ## the whole test suite, with linters
 	$(MAKE) --no-print-directory lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not demo and not vllm" -n 3 --dist loadfile --no-loadscope-reorder tests/slurm tests/workflow tests/test_readme.py tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not demo and not vllm" -n 3 --dist loadfile --no-loadscope-reorder $(FIRST_TESTS) $(OTHER_TESTS)
 	$(BIN)/snakemake --profile cpu --config experiments=demo show=false
 	$(BIN)/python -m pytest -m "demo and not vllm" -n 2 --dist loadfile
 	$(BIN)/python -m pytest -m vllm tests/models
