@@ -10,6 +10,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no defect: timings are for benchmarks.
+settings.register_profile("tells", deadline=None)
+settings.load_profile("tells")
 
 ROOT = Path(__file__).parents[1]
 ARCHITECTURES = ("llama", "qwen3", "gemma2")
