@@ -13,7 +13,7 @@ from cluster import Cluster
 from slurm_run import SlurmRun
 from workflow_helpers import SNAKEMAKE, TINY, make_clone, snakemake
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.slow
 SUMS = "experiments/tiny/uncertainty/sums"
 TARGETS = (f"{SUMS}/replay.parquet", f"{SUMS}/labels.parquet")
 # Long enough that each fault meets this job at work.
@@ -86,7 +86,7 @@ def eventful(tmp_path_factory: pytest.TempPathFactory, slurm: Cluster) -> Events
     resumed = run.start_resume()
     run.at_work(SAMPLED, but=orphan)
     drained = _drain_and_resume(run)
-    assert resumed.wait(timeout=1500) == 0, (clone / "resume.log").read_text()[-5000:]
+    assert resumed.wait(timeout=600) == 0, (clone / "resume.log").read_text()[-5000:]
     return Events(run, cancelled, orphan, finished, second.stdout + second.stderr, drained)
 
 
